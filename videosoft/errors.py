@@ -1,0 +1,30 @@
+"""The one error type for wrong input, and how a command line shows it."""
+
+import os
+import sys
+from collections.abc import Callable
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong: a parameter, a file, a row of a file.
+
+    The message names the culprit (file and line for data), says what is allowed and what to do.
+    """
+
+
+def run_command(main: Callable[[], None]) -> int:
+    """Run a command line and return its exit code: wrong input ends in one clear message, never in a traceback.
+
+    Set ``VIDEOSOFT_TRACEBACK=1`` to see the traceback of an :class:`InputError` all the same.
+    """
+    try:
+        main()
+    except InputError as error:
+        if os.environ.get("VIDEOSOFT_TRACEBACK") == "1":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
