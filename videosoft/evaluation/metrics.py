@@ -1,0 +1,121 @@
+"""metrics.json: how many were right, of how many that could be judged."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from videosoft.evaluation._files import replace_when_done
+from videosoft.evaluation.predictions import STATUSES, PredictionTable
+
+METRICS_FORMAT_VERSION = 1
+
+
+def compute_metrics(table: PredictionTable, *, command: str) -> dict[str, Any]:
+    """Compute the contents of metrics.json; accuracies are fractions 0..1 of the evaluated videos.
+
+    top1 = right predictions / evaluated videos; top5 counts the labels among the min(5, K) largest probabilities (the
+    smaller index first where they are equal); mean_class_accuracy is the mean of right / evaluated over the classes with
+    an evaluated video (the accuracy of the others is null).  Without any evaluated video all accuracies are null.
+
+    Videos that are missing, unreadable or too short are not counted as wrong but as not evaluated: ``num_evaluated`` of
+    ``num_videos`` belongs to every accuracy.
+
+    Args:
+        table: the predictions.
+        command: what was run, kept for the record.
+    """
+    labels = table.rows["label"].to_numpy()
+    is_evaluated = table.is_evaluated()
+    evaluated_labels = labels[is_evaluated]
+    is_correct = table.rows["prediction"].drop_null().to_numpy() == evaluated_labels
+    probabilities = table.stack_vectors("probabilities")  # (N, K)
+    num_evaluated = len(evaluated_labels)
+    per_class: list[dict[str, Any]] = []
+    for label, label_name in enumerate(table.class_names):
+        of_class = evaluated_labels == label
+        correct = int(is_correct[of_class].sum())
+        per_class.append(
+            {
+                "label_name": label_name,
+                "num_videos": int((labels == label).sum()),
+                "num_evaluated": int(of_class.sum()),
+                "correct": correct,
+                "accuracy": correct / int(of_class.sum()) if of_class.any() else None,
+            }
+        )
+    accuracies = [row["accuracy"] for row in per_class if row["accuracy"] is not None]
+    statuses = table.rows["status"].to_pylist()
+    return {
+        "format_version": METRICS_FORMAT_VERSION,
+        "protocol": table.protocol,
+        "num_videos": len(labels),
+        "num_evaluated": num_evaluated,
+        "top1": float(is_correct.mean()) if num_evaluated else None,
+        "top1_confidence_interval_95": _compute_wilson_interval(int(is_correct.sum()), num_evaluated),
+        "top5": float((_rank_labels(probabilities, evaluated_labels) < 5).mean()) if num_evaluated else None,
+        "mean_class_accuracy": float(np.mean(accuracies)) if accuracies else None,
+        "per_class": per_class,
+        "failures": {status: statuses.count(status) for status in STATUSES if status != "ok"},
+        "checkpoint_hash": table.checkpoint_hash,
+        "command": command,
+    }
+
+
+def write_metrics(path: str | Path, metrics: Mapping[str, Any]) -> None:
+    """Write metrics as JSON, replacing the file as a whole.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with replace_when_done(Path(path)) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def format_metrics(metrics: Mapping[str, Any]) -> str:
+    """A table for the terminal: every class, then the totals and how many of how many videos they stand on."""
+    names = [_make_printable(row["label_name"]) for row in metrics["per_class"]]
+    width = max(len("mean class accuracy"), *(len(name) for name in names))
+    lines = [f"{'class':<{width}}  accuracy  correct  evaluated  videos"]
+    for name, row in zip(names, metrics["per_class"], strict=True):
+        lines.append(
+            f"{name:<{width}}  {_format_percent(row['accuracy'])}  {row['correct']:>7}  "
+            f"{row['num_evaluated']:>9}  {row['num_videos']:>6}"
+        )
+    interval = metrics["top1_confidence_interval_95"]
+    bounds = f"  (95 % interval {interval[0]:.2%} to {interval[1]:.2%})" if interval else ""
+    lines.append("-" * len(lines[0]))
+    lines.append(f"{'top-1':<{width}}  {_format_percent(metrics['top1'])}{bounds}")
+    lines.append(f"{'top-5':<{width}}  {_format_percent(metrics['top5'])}")
+    lines.append(f"{'mean class accuracy':<{width}}  {_format_percent(metrics['mean_class_accuracy'])}")
+    failures = ", ".join(f"{count} {status}" for status, count in metrics["failures"].items() if count)
+    evaluated = f"evaluated on {metrics['num_evaluated']} of {metrics['num_videos']} videos"
+    lines.append(f"{evaluated}, {_make_printable(metrics['protocol'])} views{f' ({failures})' if failures else ''}")
+    return "\n".join(lines)
+
+
+def _rank_labels(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Position of each label when the classes are sorted by falling probability, from 0; equal ones by index."""
+    of_label = np.take_along_axis(probabilities, labels[:, None].astype(np.int64), axis=1)  # (N, 1)
+    is_before = np.arange(probabilities.shape[1]) < labels[:, None]
+    return ((probabilities > of_label) | ((probabilities == of_label) & is_before)).sum(axis=1)
+
+
+def _compute_wilson_interval(num_correct: int, num_evaluated: int) -> list[float] | None:
+    if num_evaluated == 0:
+        return None
+    interval = binomtest(num_correct, num_evaluated).proportion_ci(confidence_level=0.95, method="wilson")
+    return [float(interval.low), float(interval.high)]
+
+
+def _format_percent(fraction: float | None) -> str:
+    return f"{'-':>8}" if fraction is None else f"{fraction:>8.2%}"
+
+
+def _make_printable(text: str) -> str:
+    """Names come from data: no escape sequence of theirs reaches the terminal."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
