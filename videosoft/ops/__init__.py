@@ -1,0 +1,5 @@
+"""SoftPool as functions: one operator, its reference in plain PyTorch and its compiled kernels."""
+
+from videosoft.ops.softpool import softpool1d, softpool2d, softpool3d
+
+__all__ = ["softpool1d", "softpool2d", "softpool3d"]
