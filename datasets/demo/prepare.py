@@ -118,7 +118,7 @@ def _write_set(root: Path, settings: Settings, num_workers: int) -> None:
     plans = list_videos(settings)
     for folder in sorted({plan.relative_path.parent for plan in plans}):
         (root / folder).mkdir(parents=True)
-    progress = tqdm(_make_videos(root, plans, settings, num_workers), total=len(plans), unit="video", desc="rendering")
+    progress = tqdm(_make_videos(root, plans, settings, num_workers), total=len(plans), unit="video", mininterval=0.5)
     _write_boxes(root / "boxes.parquet", plans, list(progress))
     for split in ("train", "val"):
         with (root / f"{split}.csv").open("w", newline="") as file:
@@ -164,8 +164,8 @@ def is_complete(output: Path, settings: Settings, *, overwrite: bool) -> bool:
     """Whether the very set asked for is already there; an output that must not be replaced is refused.
 
     Raises:
-        InputError: the output is not a folder, holds something else than a demo set, or holds another or a damaged demo set
-            and ``overwrite`` is false.
+        InputError: the output is not a folder, holds something else than a demo set, or holds another or a damaged
+            demo set and ``overwrite`` is false.
     """
     if output.exists() and not output.is_dir():
         raise InputError(f"--output {output} is a file; give a folder that is empty or does not exist yet")
@@ -182,9 +182,7 @@ def is_complete(output: Path, settings: Settings, *, overwrite: bool) -> bool:
         return True
     if not overwrite:
         what = f"lacks {num_missing} of its files" if num_missing else f"was made with other settings ({found})"
-        raise InputError(
-            f"the demo set in {output} {what}; add --overwrite to make it anew, or choose another --output"
-        )
+        raise InputError(f"the demo set in {output} {what}; make it anew with --overwrite or choose another --output")
     return False
 
 

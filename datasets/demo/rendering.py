@@ -1,4 +1,4 @@
-"""From a scene to pixels: a drifting textured background, the object on it, light and sensor noise; and the object's boxes."""
+"""From a scene to pixels and boxes: a drifting textured background, the object on it, light and sensor noise."""
 
 import colorsys
 
@@ -102,11 +102,11 @@ def _render_object(scene: Scene, patch: Image) -> tuple[Image, npt.NDArray[np.in
 
 
 def _find_boxes(coverage: Image, corners: npt.NDArray[np.int64]) -> Boxes:
-    """Boxes (T, 4) as x0, y0, x1, y1 around the pixels that the object covers by a quarter or more; x1 and y1 excluded."""
-    covered = coverage >= 0.25
+    """Boxes (T, 4) as x0, y0, x1, y1, the last two excluded, around the pixels covered by a quarter or more."""
+    covered: npt.NDArray[np.bool_] = np.greater_equal(coverage, 0.25)
     boxes = np.empty((len(coverage), 4), np.int32)
     for axis, column in ((2, 1), (1, 0)):  # y from rows, x from columns
-        line = covered.any(axis)
+        line = np.any(covered, axis=axis)
         boxes[:, column] = corners[:, 1 - column] + line.argmax(1)
         boxes[:, column + 2] = corners[:, 1 - column] + line.shape[1] - line[:, ::-1].argmax(1)
     return boxes
@@ -116,8 +116,8 @@ def render_scene(scene: Scene, *, with_object: bool = True) -> tuple[Frames, Box
     """Render a scene (once: it uses up the scene's random stream).
 
     Returns:
-        RGB frames (T, H, W, 3), and the object's boxes (T, 4) in pixels as x0, y0, x1, y1, where the object covers columns
-        x0 to x1 - 1 and rows y0 to y1 - 1. Without the object everything else stays the same, noise included.
+        RGB frames (T, H, W, 3), and the object's boxes (T, 4) in pixels as x0, y0, x1, y1, where the object covers
+        columns x0 to x1 - 1 and rows y0 to y1 - 1. Without the object everything else stays the same, noise included.
     """
     rng = scene.rng
     frames = _render_background(rng, scene.split)

@@ -1,4 +1,4 @@
-"""Random outlines of objects, drawn as coverage masks in a square patch; every one fits the circle that touches the patch's sides."""
+"""Random outlines of objects, drawn as masks in a square patch; every one lies in the circle that touches its sides."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,7 +6,7 @@ import numpy.typing as npt
 Mask = npt.NDArray[np.bool_]
 Grid = npt.NDArray[np.float32]
 
-# Strokes of letter-like signs: segments (x0, y0, x1, y1) in a square from -1 to 1. None looks the same after half a turn.
+# Strokes of letter-like signs: segments (x0, y0, x1, y1) in a square from -1 to 1. None is the same after half a turn.
 _LETTERS: tuple[tuple[tuple[float, float, float, float], ...], ...] = (
     ((-0.5, -1, -0.5, 1), (-0.5, 1, 0.7, 1)),  # L
     ((-0.8, -1, 0.8, -1), (0, -1, 0, 1)),  # T
@@ -21,7 +21,7 @@ _LETTERS: tuple[tuple[tuple[float, float, float, float], ...], ...] = (
 
 def _create_grid(size: int) -> tuple[Grid, Grid]:
     """Rows and columns -1..1 at the centres of a patch's cells."""
-    axis = (2 * np.arange(size, dtype=np.float32) + 1) / size - 1
+    axis = ((2 * np.arange(size) + 1) / size - 1).astype(np.float32)
     return axis[:, None], axis[None, :]
 
 

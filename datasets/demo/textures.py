@@ -1,4 +1,4 @@
-"""Seamless random textures: one family per function, and the families of each split (training's and validation's differ)."""
+"""Seamless random textures: a function per family, and which families training and validation draw from."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ Field = npt.NDArray[np.float32]
 
 def _create_grid(size: int) -> tuple[Field, Field]:
     """Row and column positions 0..1 of a seamless square."""
-    axis = np.arange(size, dtype=np.float32) / size
+    axis = (np.arange(size) / size).astype(np.float32)
     return axis[:, None], axis[None, :]
 
 
