@@ -1,0 +1,37 @@
+# Everything a newcomer needs: setup, check, test, demo, bench. CI calls the same targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_DATA := data/demo
+DEMO_RUNS := demo_runs
+SOURCES := videosoft tools tests datasets benchmarks setup.py
+
+.PHONY: setup check test demo bench clean-demo
+.DELETE_ON_ERROR:
+
+setup: $(VENV)/.installed
+
+# torch first, on its own: csrc/ is compiled against the torch of this environment (--no-build-isolation).
+$(VENV)/.installed: pyproject.toml setup.py $(wildcard csrc/*.cpp csrc/*.h csrc/*/*.cpp csrc/*/*.h)
+	$(PYTHON) -c 'import sys; sys.exit("videosoft needs Python 3.10 or newer, this is " + sys.version if sys.version_info < (3, 10) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip "setuptools>=77" wheel ninja
+	$(BIN)/python -m pip install "torch>=2.10" torchvision
+	$(BIN)/python -m pip install --no-build-isolation --editable ".[dev]"
+	touch $@
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cu')
+	$(BIN)/lint-imports
+
+test: setup
+	$(BIN)/python -m pytest
+
+demo: setup
+	PATH="$(abspath $(BIN)):$$PATH" bash tools/demo.sh $(DEMO_DATA) $(DEMO_RUNS)
+
+bench: setup
+	$(BIN)/python benchmarks/bench_softpool.py

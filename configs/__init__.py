@@ -1,0 +1,1 @@
+"""The recipes that come with videosoft; `lightning configs` lists them."""

@@ -1,0 +1,140 @@
+"""Checkpoints rebuild their network; what is not one, or does not fit, is refused by name."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from videosoft.errors import InputError
+from videosoft.models import (
+    create_checkpoint_card,
+    create_model,
+    load_checkpoint,
+    load_pretrained,
+    remove_training_state,
+)
+
+PREPROCESSING = {
+    "num_frames": 8,
+    "sampling_stride": 2,
+    "short_side": 32,
+    "crop": 32,
+    "mean": [0.4, 0.4, 0.4],
+    "std": [0.2, 0.2, 0.2],
+}
+KWARGS = {"pool": "soft", "pool_kernel": None, "width": 0.0625}
+
+
+def create_content(network: nn.Module, **changes: Any) -> dict[str, Any]:
+    card = create_checkpoint_card(
+        model_name="r3d50", model_kwargs=KWARGS, class_names=("jump", "run"), preprocessing=PREPROCESSING, data={}
+    )
+    state = {f"network.{name}": value for name, value in network.state_dict().items()}
+    return {"state_dict": state, "videosoft": {**card, **changes}, "optimizer_states": [{"lr": 0.1}], "epoch": 3}
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return create_model("r3d50", num_classes=2, **KWARGS).eval()
+
+
+@pytest.fixture
+def clip() -> torch.Tensor:
+    return torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def test_round_trip(network: nn.Module, clip: torch.Tensor, tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    torch.save(create_content(network), path)
+    loaded = load_checkpoint(path)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.network(clip), network(clip), rtol=0, atol=0)
+    assert loaded.class_names == ("jump", "run")
+    assert loaded.preprocessing == PREPROCESSING
+    assert len(loaded.metadata["checkpoint_hash"]) == 64
+    assert not loaded.network.training
+
+
+def test_weights_only_half_precision(network: nn.Module, clip: torch.Tensor, tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    torch.save(remove_training_state(create_content(network)), path)
+    loaded = load_checkpoint(path)
+    assert {p.dtype for p in loaded.network.parameters()} == {torch.float32}
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.network(clip), network(clip), rtol=0.05, atol=0.05)
+    assert set(torch.load(path, weights_only=True)) == {"state_dict", "videosoft"}
+
+
+def test_own_checkpoint_as_pretrained_weights(network: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    torch.save(create_content(network), path)
+    other = create_model("r3d50", num_classes=2, **KWARGS)
+    assert load_pretrained(other, path).source == "videosoft"
+    torch.testing.assert_close(other.fc.weight, network.fc.weight)
+
+
+def test_pytorchvideo_weights(tmp_path: Path) -> None:
+    network = create_model("slow_r50", num_classes=3, width=0.0625)
+    torch.save({"model_state": network.state_dict()}, tmp_path / "slow.pyth")
+    other = create_model("slow_r50", num_classes=3, width=0.0625)
+    assert load_pretrained(other, tmp_path / "slow.pyth").source == "pytorchvideo"
+    torch.testing.assert_close(other.blocks[5].proj.weight, network.blocks[5].proj.weight)
+
+
+class Hostile:
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (Path("pwned"),))
+
+
+def test_pickled_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": {}, "videosoft": Hostile()}, "a.ckpt")
+    Path("b.ckpt").write_bytes(pickle.dumps(Hostile()))
+    for name in ("a.ckpt", "b.ckpt"):
+        with pytest.raises(InputError, match="can be read safely"):
+            load_checkpoint(name)
+    assert not Path("pwned").exists()
+
+
+def _without(content: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name != key}
+
+
+BAD_CONTENT = [
+    (lambda n: [1, 2], "holds a list"),
+    (lambda n: {"state_dict": {}}, "no key 'videosoft'"),
+    (lambda n: create_content(n, format_version=2), "format_version 2.*update videosoft"),
+    (lambda n: _without(create_content(n), "state_dict"), "damaged: it lacks state_dict"),
+    (lambda n: {**create_content(n), "videosoft": {"format_version": 1}}, "lacks model, class_names, preprocessing"),
+    (lambda n: create_content(n, class_names=["a", "b", "c"]), "Only the classifier differs: the number of classes"),
+    (lambda n: create_content(n, model={"name": "r3d50", "kwargs": {"width": 0.125}}), "another shape.*architecture"),
+    (lambda n: create_content(n, model={"name": "slow_r50", "kwargs": {}}), "missing.*not of this network"),
+    (lambda n: create_content(n, model={"name": "r3d51", "kwargs": {}}), "unknown model 'r3d51'"),
+    (lambda n: create_content(n, model={"name": "r3d50", "kwargs": {"name": "x"}}), "no argument 'name'|damaged"),
+    (lambda n: create_content(n, model="r3d50"), "damaged"),
+]
+
+
+@pytest.mark.parametrize(("build", "message"), BAD_CONTENT)
+def test_bad_checkpoints_are_refused(build: Any, message: str, network: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / "bad.ckpt"
+    torch.save(build(network), path)
+    with pytest.raises(InputError, match=message):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 truncated"])
+def test_files_of_another_kind_are_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "noise.ckpt"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"noise\.ckpt"):
+        load_checkpoint(path)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        load_checkpoint(tmp_path / "none.ckpt")

@@ -1,0 +1,66 @@
+"""Evaluate a checkpoint on Kinetics-layout videos with several views each.
+
+Writes metrics.json and predictions.parquet; the preprocessing and the class names are those of the checkpoint.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from videosoft.errors import InputError, run_command
+
+OUTPUT_NAMES = ("metrics.json", "predictions.parquet")
+
+
+def main() -> None:
+    arguments = _parse_arguments()
+    output_dir = _prepare_output(arguments)
+    # Here, not at the top: --help and wrong arguments need not wait for torch.
+    from videosoft.training.evaluate import evaluate_checkpoint
+
+    evaluate_checkpoint(
+        arguments.ckpt_path,
+        root=arguments.root,
+        split=arguments.split,
+        views=arguments.views,
+        output_dir=output_dir,
+        batch_size=arguments.batch_size,
+        num_workers=arguments.num_workers,
+        short_videos=arguments.short_videos,
+        accelerator=arguments.accelerator,
+        command=shlex.join(["python", *sys.argv]),
+    )
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ckpt_path", type=Path, required=True, help="checkpoint of `lightning fit`")
+    parser.add_argument("--data.root", dest="root", type=Path, required=True, help="folder in Kinetics layout")
+    parser.add_argument("--data.split", dest="split", default="val", help="split to evaluate (default: val)")
+    parser.add_argument("--views", default="10x3", help="CLIPSxCROPS of a video (default: 10x3)")
+    parser.add_argument("--output", type=Path, help="default: evaluation_SPLIT_VIEWS beside the checkpoint")
+    parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier evaluation")
+    parser.add_argument("--batch_size", type=int, default=32, help="clips per forward pass (default: 32)")
+    parser.add_argument("--num_workers", type=int, default=2, help="processes that decode (default: 2)")
+    parser.add_argument(
+        "--short_videos",
+        choices=("skip", "loop"),
+        default="skip",
+        help="a video shorter than the clip is listed as too_short (skip, the default) or repeated (loop)",
+    )
+    parser.add_argument("--accelerator", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    return parser.parse_args()
+
+
+def _prepare_output(arguments: argparse.Namespace) -> Path:
+    output_dir = arguments.output or arguments.ckpt_path.parent / f"evaluation_{arguments.split}_{arguments.views}"
+    if output_dir.exists() and not output_dir.is_dir():
+        raise InputError(f"--output {output_dir} is a file; name a folder.")
+    if not arguments.overwrite and any((output_dir / name).exists() for name in OUTPUT_NAMES):
+        raise InputError(f"{output_dir} already holds an evaluation: pass --overwrite, or another --output.")
+    return output_dir
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

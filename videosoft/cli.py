@@ -1,0 +1,130 @@
+"""The console script `lightning` (alias `videosoft`): answers what it can before torch is imported.
+
+docs/decisions/0006-who-owns-the-lightning-script.md says why the script bears that name.
+"""
+
+import difflib
+import importlib.util
+import sys
+from pathlib import Path
+
+from videosoft._version import __version__
+from videosoft.errors import InputError, run_command
+
+VERBS = {
+    "fit": "train, validating after every epoch",
+    "validate": "one clip a video (1x1) of the validation split",
+    "test": "several views a video (10x3 unless told otherwise): metrics.json and predictions.parquet",
+    "predict": "the same views without metrics: the five best classes a video, and predictions.parquet",
+}
+CONFIG_FLAGS = ("--config", "-c")
+
+
+def main() -> int:
+    """Entry point of the console script; returns the exit code."""
+    return run_command(_dispatch)
+
+
+def _dispatch() -> None:
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_format_help())
+        return
+    if arguments[0] in ("-V", "--version"):
+        print(f"videosoft {__version__}")
+        return
+    if arguments[0] == "configs":
+        for name, path in find_packaged_configs().items():
+            print(f"{name:<40} {_read_headline(path)}")
+        return
+    if arguments[0] not in VERBS and not arguments[0].startswith("-"):
+        _forward_to_lightning_sdk(arguments[0])
+        return
+    sys.argv = [sys.argv[0], *resolve_config_names(arguments)]
+    # A console script lacks the current folder on its path, which `class_path: my_module.MyClass` in a config needs.
+    sys.path.insert(0, str(Path.cwd()))
+    from videosoft.training.command import run_lightning_cli
+
+    run_lightning_cli()
+
+
+def find_packaged_configs() -> dict[str, Path]:
+    """The recipes that come with videosoft: file name -> path."""
+    spec = importlib.util.find_spec("videosoft.configs")
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
+    # In a checkout that was not installed the recipes lie beside the package.
+    folders.append(Path(__file__).resolve().parent.parent / "configs")
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*.yaml")):
+            found.setdefault(path.name, path)
+    return found
+
+
+def resolve_config_names(arguments: list[str]) -> list[str]:
+    """Replace the bare name after ``--config`` by the packaged recipe's path, unless there is such a file here.
+
+    Raises:
+        InputError: when neither exists, naming the nearest recipes.
+    """
+    resolved = []
+    follows_flag = False
+    for argument in arguments:
+        flag, separator, value = argument.partition("=")
+        if follows_flag:
+            resolved.append(_resolve_config(argument))
+        elif separator and flag in CONFIG_FLAGS:
+            resolved.append(f"{flag}={_resolve_config(value)}")
+        else:
+            resolved.append(argument)
+        follows_flag = argument in CONFIG_FLAGS
+    return resolved
+
+
+def _resolve_config(name: str) -> str:
+    if Path(name).is_file():
+        return name
+    packaged = find_packaged_configs()
+    for candidate in (name, f"{name}.yaml"):
+        if candidate in packaged:
+            return str(packaged[candidate])
+    nearest = difflib.get_close_matches(name, packaged, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
+    raise InputError(
+        f"config {name!r} is neither a file nor a packaged recipe.{hint} `lightning configs` lists the recipes."
+    )
+
+
+def _forward_to_lightning_sdk(verb: str) -> None:
+    """lightning-sdk owns a script of the same name: what is not ours goes there when it is installed."""
+    if importlib.util.find_spec("lightning_sdk") is not None:
+        from lightning_sdk.cli.entrypoint import main_cli
+
+        main_cli()
+        return
+    nearest = difflib.get_close_matches(verb, [*VERBS, "configs"], n=1, cutoff=0.5)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    raise InputError(f"unknown verb {verb!r}.{hint} Known verbs: {', '.join([*VERBS, 'configs'])}.")
+
+
+def _read_headline(path: Path) -> str:
+    with path.open(encoding="utf-8") as file:
+        return file.readline().lstrip("# ").strip()
+
+
+def _format_help() -> str:
+    verbs = "\n".join(f"  {verb:<10} {text}" for verb, text in VERBS.items())
+    return f"""videosoft {__version__}: train video networks, swap their pooling, find out whether it helped.
+
+usage: lightning VERB --config RECIPE.yaml [--SECTION.KEY VALUE ...]
+
+verbs:
+{verbs}
+  configs    list the packaged recipes, which --config finds by their bare name
+
+examples:
+  lightning fit --config r3d50_softpool.yaml --data.root /data/kinetics700
+  lightning fit --config r3d50_softpool.yaml --model.network.pool avg --data.batch_size 64
+  lightning test --config r3d50_softpool.yaml --ckpt_path runs/r3d50_softpool/version_0/checkpoints/best.ckpt
+
+`lightning VERB --help` lists every key. `videosoft` and `python -m videosoft` are the same command."""

@@ -1,0 +1,26 @@
+"""Networks by name, and the weights that belong to them."""
+
+from videosoft.models import r3d as r3d
+from videosoft.models import slow as slow
+from videosoft.models.checkpoint import (
+    CHECKPOINT_FORMAT_VERSION,
+    LoadedModel,
+    create_checkpoint_card,
+    load_checkpoint,
+    remove_training_state,
+)
+from videosoft.models.pretrained import PretrainedReport, load_pretrained
+from videosoft.models.registry import create_model, list_models, register_model
+
+__all__ = [
+    "CHECKPOINT_FORMAT_VERSION",
+    "LoadedModel",
+    "PretrainedReport",
+    "create_checkpoint_card",
+    "create_model",
+    "list_models",
+    "load_checkpoint",
+    "load_pretrained",
+    "register_model",
+    "remove_training_state",
+]

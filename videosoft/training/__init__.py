@@ -1,0 +1,7 @@
+"""Training and evaluation with Lightning."""
+
+from videosoft.training.classifier import NetworkConfig, VideoClassifier
+from videosoft.training.datamodule import KineticsDataModule
+from videosoft.training.schedules import ScheduleConfig
+
+__all__ = ["KineticsDataModule", "NetworkConfig", "ScheduleConfig", "VideoClassifier"]

@@ -1,0 +1,180 @@
+"""The Lightning module: a thin coat around a network of videosoft.models."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassAccuracy
+
+from videosoft.data import ClipBatch, Preprocessing, normalize_clip
+from videosoft.errors import InputError
+from videosoft.evaluation import average_views
+from videosoft.models import LoadedModel, create_checkpoint_card, create_model
+from videosoft.training.datamodule import KineticsDataModule
+from videosoft.training.schedules import ScheduleConfig, create_schedule
+
+
+@dataclass
+class NetworkConfig:
+    """Which network to build; the data says how many classes.
+
+    Args:
+        name: one of ``videosoft.models.list_models()``.
+        pool: the stem's pooling.
+        pool_kernel: null keeps the stem pool's window; 2 is the published swap, SoftPool(2, 2) without padding.
+        width: factor on every number of channels.
+        options: further arguments of that network's builder, such as dropout.
+    """
+
+    name: str = "r3d50"
+    pool: Literal["soft", "max", "avg"] = "max"
+    pool_kernel: int | None = None
+    width: float = 1.0
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def to_model_kwargs(self) -> dict[str, Any]:
+        """The arguments of ``create_model`` besides the name and the number of classes."""
+        return {"pool": self.pool, "pool_kernel": self.pool_kernel, "width": self.width, **self.options}
+
+
+class VideoClassifier(L.LightningModule):
+    """Trains and evaluates a network on clips of a :class:`KineticsDataModule`.
+
+    Clips stay uint8 until they are on the device; they are normalised here, by the data's mean and std.
+
+    Args:
+        network: which network to build.
+        optimizer: a torch optimiser, given the network's parameters.
+        schedule: how the learning rate moves.
+        label_smoothing: share of the target spread over all classes, in [0, 1).
+    """
+
+    def __init__(
+        self,
+        network: NetworkConfig,
+        optimizer: OptimizerCallable = torch.optim.SGD,
+        schedule: ScheduleConfig | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise InputError(f"model.label_smoothing={label_smoothing}: must lie in [0, 1).")
+        self.network_config = network
+        self.optimizer = optimizer
+        self.schedule = schedule or ScheduleConfig()
+        self.label_smoothing = label_smoothing
+        self.network: nn.Module | None = None
+        self.class_names: tuple[str, ...] = ()
+        self.preprocessing: Preprocessing | None = None
+
+    @classmethod
+    def from_loaded(cls, loaded: LoadedModel) -> "VideoClassifier":
+        """Wrap a checkpoint's network for evaluation, without any config."""
+        kwargs = dict(loaded.metadata["model"]["kwargs"])
+        known = {key: kwargs.pop(key) for key in ("pool", "pool_kernel", "width") if key in kwargs}
+        classifier = cls(NetworkConfig(name=loaded.metadata["model"]["name"], options=kwargs, **known))
+        classifier._use_network(loaded.network, loaded.class_names, Preprocessing.from_dict(loaded.preprocessing))
+        return classifier
+
+    def configure_model(self) -> None:
+        if self.network is not None:
+            return
+        data = self._datamodule
+        config = self.network_config
+        network = create_model(config.name, num_classes=len(data.class_names), **config.to_model_kwargs())
+        self._use_network(network, data.class_names, data.preprocessing)
+
+    def forward(self, video: Tensor) -> Tensor:
+        """uint8 clips (N, 3, T, H, W) -> logits (N, K)."""
+        assert self.network is not None
+        assert self.preprocessing is not None
+        return self.network(normalize_clip(video, self.preprocessing.mean, self.preprocessing.std))
+
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor | None:
+        if not len(batch["label"]):
+            return None  # Every video of this batch was broken; the failure log lists them.
+        logits = self(batch["video"])
+        loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.label_smoothing)
+        self.train_top1(logits, batch["label"])
+        size = len(batch["label"])
+        self.log("train/loss", loss, prog_bar=True, batch_size=size)
+        self.log("train/top1", self.train_top1, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
+        return loss
+
+    def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
+        if not len(batch["label"]):
+            return
+        logits = self(batch["video"].squeeze(1))  # (N, 1, 3, T, H, W): one view a video
+        size = len(batch["label"])
+        self.val_top1(logits, batch["label"])
+        self.val_top5(logits, batch["label"])
+        self.log("val/loss", F.cross_entropy(logits, batch["label"]), batch_size=size)
+        self.log("val/1x1_top1", self.val_top1, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
+        self.log("val/1x1_top5", self.val_top5, on_step=False, on_epoch=True, batch_size=size)
+
+    def test_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
+        """``{"rows": [...]}``: one row a video for the predictions table, broken videos included."""
+        rows = [_create_row(sample) for sample in batch["failures"]]
+        if not len(batch["label"]):
+            return {"rows": rows}
+        num_videos, num_views = batch["video"].shape[:2]
+        views = batch["video"].flatten(0, 1)
+        logits = torch.cat([self(piece) for piece in views.split(self._datamodule.batch_size)])
+        probabilities, mean_logits = average_views(logits.view(num_videos, num_views, -1).float())
+        for sample, p, z in zip(batch["samples"], probabilities.cpu(), mean_logits.cpu(), strict=True):
+            row = _create_row(sample)
+            row.update(
+                prediction=int(p.argmax()), probabilities=p.tolist(), logits=z.tolist(), num_views=int(num_views)
+            )
+            rows.append(row)
+        return {"rows": rows}
+
+    def predict_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
+        return self.test_step(batch, batch_idx)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        optimizer = self.optimizer(self.parameters())
+        num_steps = int(self.trainer.estimated_stepping_batches)
+        num_epochs = num_steps / max(1, self.trainer.num_training_batches // self.trainer.accumulate_grad_batches)
+        schedule = create_schedule(optimizer, self.schedule, num_steps=num_steps, num_epochs=num_epochs)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        assert self.preprocessing is not None
+        checkpoint["videosoft"] = create_checkpoint_card(
+            model_name=self.network_config.name,
+            model_kwargs=self.network_config.to_model_kwargs(),
+            class_names=self.class_names,
+            preprocessing=self.preprocessing.to_dict(),
+            data=self._datamodule.describe_data(),
+        )
+
+    def _use_network(self, network: nn.Module, class_names: tuple[str, ...], preprocessing: Preprocessing) -> None:
+        self.network = network
+        self.class_names = class_names
+        self.preprocessing = preprocessing
+        num_classes = len(class_names)
+        self.train_top1, self.val_top1, self.val_top5 = _create_accuracies(num_classes)
+
+    @property
+    def _datamodule(self) -> KineticsDataModule:
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, KineticsDataModule):
+            raise InputError("VideoClassifier reads class names and preprocessing from a KineticsDataModule: pass one.")
+        return data
+
+
+def _create_accuracies(num_classes: int) -> Iterator[MulticlassAccuracy]:
+    for top_k in (1, 1, min(5, num_classes)):
+        yield MulticlassAccuracy(num_classes, top_k=top_k, average="micro")
+
+
+def _create_row(sample: dict[str, Any]) -> dict[str, Any]:
+    row = {key: sample[key] for key in ("video_id", "group_id", "path", "label_name", "label", "status")}
+    return {**row, "prediction": None, "probabilities": None, "logits": None, "num_views": 0}

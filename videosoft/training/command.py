@@ -1,0 +1,159 @@
+"""`lightning fit|validate|test|predict`: LightningCLI over VideoClassifier and KineticsDataModule."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from videosoft.errors import InputError
+from videosoft.models import load_checkpoint
+from videosoft.training.callbacks import ClipRate, FailureLog, PredictionWriter
+from videosoft.training.classifier import VideoClassifier
+from videosoft.training.datamodule import KineticsDataModule
+
+
+class _OverwritingSaveConfig(SaveConfigCallback):
+    """Keep the resolved config beside the run; its folder is always a new one, so nothing is lost."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "overwrite": True})
+
+
+class VideosoftCLI(LightningCLI):
+    """LightningCLI that knows where runs lie, which loggers they have, and whose class names count."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--run.output", type=str, default="runs", help="folder of all runs; each goes to OUTPUT/NAME/version_N"
+        )
+        parser.add_argument("--run.name", type=str | None, default=None, help="default: the config file's name")
+        parser.add_argument(
+            "--run.version", type=str | None, default=None, help="a name instead of the next free version_N"
+        )
+        parser.add_argument(
+            "--run.wandb",
+            type=Literal["auto", "online", "offline", "off"],
+            default="auto",
+            help="auto logs online when a key is configured, else offline; a CSV is always written",
+        )
+
+    def before_instantiate_classes(self) -> None:
+        config = self._subconfig
+        ckpt_path = config.get("ckpt_path")
+        self._loaded_class_names: tuple[str, ...] | None = None
+        self._checkpoint_hash = ""
+        if ckpt_path:
+            loaded = load_checkpoint(ckpt_path)
+            card = loaded.metadata["model"]
+            network = config["model"]["network"]
+            configured = {
+                "pool": network["pool"],
+                "pool_kernel": network["pool_kernel"],
+                "width": network["width"],
+                **network["options"],
+            }
+            if card["name"] != network["name"] or card["kwargs"] != configured:
+                raise InputError(
+                    f"{ckpt_path} holds {card['name']} with {card['kwargs']}, the config asks for "
+                    f"{network['name']} with {configured}: use the config that it was trained with "
+                    "(config.yaml in its run's folder)."
+                )
+            self._loaded_class_names = loaded.class_names
+            self._checkpoint_hash = loaded.metadata["checkpoint_hash"]
+
+    def instantiate_classes(self) -> None:
+        super().instantiate_classes()
+        if self._loaded_class_names is not None:
+            self.datamodule.use_class_names(self._loaded_class_names)
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        run = self._subconfig["run"]
+        name = run["name"] or _name_of_config(sys.argv)
+        csv_logger = CSVLogger(save_dir=run["output"], name=name, version=run["version"])
+        run_dir = Path(csv_logger.log_dir)
+        if run_dir.exists() and any(run_dir.iterdir()):
+            raise InputError(
+                f"{run_dir} exists and is not empty: choose another --run.version, or leave it out for a new one."
+            )
+        loggers: list[Logger] = [csv_logger]
+        # Only a fit is worth a wandb run; the other verbs write their results as files.
+        if run["wandb"] != "off" and self.subcommand == "fit":
+            Path(run["output"]).mkdir(parents=True, exist_ok=True)
+            offline = run["wandb"] == "offline" or (run["wandb"] == "auto" and not _has_wandb_key())
+            # `mode` besides `offline`: Lightning says offline by an environment variable, which wandb has read by now.
+            loggers.append(
+                WandbLogger(
+                    project="videosoft",
+                    name=name,
+                    save_dir=run["output"],
+                    offline=offline,
+                    mode="offline" if offline else "online",
+                )
+            )
+        callbacks = [
+            ModelCheckpoint(
+                dirpath=run_dir / "checkpoints",
+                filename="best",
+                monitor="val/1x1_top1",
+                mode="max",
+                save_last=True,
+                enable_version_counter=False,
+            ),
+            ClipRate(),
+            FailureLog(),
+            PredictionWriter(
+                None, checkpoint_hash=self._checkpoint_hash, command=shlex.join(["lightning", *sys.argv[1:]])
+            ),
+        ]
+        configured = self._subconfig["trainer"]
+        if configured.get("enable_progress_bar") is not False:
+            callbacks.append(TQDMProgressBar(leave=True))
+        if configured.get("enable_checkpointing") is False:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
+        return super().instantiate_trainer(
+            logger=loggers, callbacks=[*callbacks, *(configured.get("callbacks") or [])], **kwargs
+        )
+
+    @property
+    def _subconfig(self) -> Any:
+        return self.config[self.subcommand] if self.subcommand else self.config
+
+
+def run_lightning_cli() -> None:
+    """Parse ``sys.argv`` and run the verb.
+
+    ``sys.argv`` is read, rather than a list passed on, because a distributed run starts its other processes from it.
+
+    Raises:
+        InputError: on wrong input, and where Lightning calls the configuration impossible.
+    """
+    try:
+        VideosoftCLI(
+            VideoClassifier,
+            KineticsDataModule,
+            save_config_callback=_OverwritingSaveConfig,
+            trainer_defaults={"accelerator": "auto", "devices": "auto"},
+        )
+    except MisconfigurationException as error:
+        raise InputError(str(error)) from error
+
+
+def _name_of_config(argv: list[str]) -> str:
+    for flag, value in zip(argv, [*argv[1:], ""], strict=False):
+        if flag in ("--config", "-c") and value:
+            return Path(value).stem
+        if flag.startswith("--config="):
+            return Path(flag.partition("=")[2]).stem
+    return "run"
+
+
+def _has_wandb_key() -> bool:
+    import wandb
+
+    return bool(wandb.login(prompt=False))

@@ -1,0 +1,166 @@
+"""Kinetics-layout data for Lightning: which split feeds which stage, and how clips are batched."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+from torch.utils.data import DataLoader
+
+from videosoft.data import KINETICS_MEAN, KINETICS_STD, KineticsDataset, Preprocessing, collate_clips
+from videosoft.errors import InputError
+
+
+def parse_views(views: str) -> tuple[int, int]:
+    """``"10x3"`` -> (10 clips, 3 crops).
+
+    Raises:
+        InputError: unless it reads CLIPSxCROPS with at least one clip and 1 or 3 crops.
+    """
+    clips, separator, crops = views.partition("x")
+    if not separator or not clips.isdecimal() or crops not in ("1", "3") or int(clips) < 1:
+        raise InputError(f"views={views!r}: expected CLIPSxCROPS, such as 10x3, with 1 or 3 crops and at least 1 clip.")
+    return int(clips), int(crops)
+
+
+class KineticsDataModule(L.LightningDataModule):
+    """Train, validation and test clips out of one folder in Kinetics layout.
+
+    Validation takes one centre clip a video (1x1); testing takes ``test_views``. Every stage labels by one list of
+    class names: the one given, else that of the training split, else that of the split itself.
+
+    Args:
+        root: folder with ``<split>.csv`` and ``<split>/<label>/<id>_<start>_<end>.mp4``.
+        train_split: name of the split to train on.
+        val_split: name of the split to validate on.
+        test_split: name of the split to test and to predict on.
+        num_frames: frames of a clip.
+        sampling_stride: video frames from one clip frame to the next.
+        short_side: short side in pixels before a validation or test crop.
+        crop: side in pixels of the square crop that the network sees.
+        mean: of each colour channel, on the 0..1 scale.
+        std: of each colour channel, on the 0..1 scale.
+        random_scale: range of a training crop's area, as a share of the frame's.
+        horizontal_flip: mirror half of the training clips; off where left and right are classes.
+        short_videos: ``"skip"`` counts and lists a video shorter than the clip; ``"loop"`` repeats its frames.
+        batch_size: clips per training step, videos per validation step.
+        num_workers: processes that decode.
+        test_views: CLIPSxCROPS of a test video.
+        class_names: names in the order of the logits.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        train_split: str = "train",
+        val_split: str = "val",
+        test_split: str = "val",
+        num_frames: int = 16,
+        sampling_stride: int = 1,
+        short_side: int = 128,
+        crop: int = 112,
+        mean: tuple[float, float, float] = KINETICS_MEAN,
+        std: tuple[float, float, float] = KINETICS_STD,
+        random_scale: tuple[float, float] = (0.25, 1.0),
+        horizontal_flip: bool = True,
+        short_videos: Literal["skip", "loop"] = "skip",
+        batch_size: int = 32,
+        num_workers: int = 2,
+        test_views: str = "10x3",
+        class_names: list[str] | None = None,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise InputError(f"data.batch_size={batch_size}: must be at least 1.")
+        if num_workers < 0:
+            raise InputError(f"data.num_workers={num_workers}: must be 0 or more.")
+        self.root = Path(root)
+        self.splits = {"train": train_split, "val": val_split, "test": test_split}
+        self.preprocessing = Preprocessing(
+            num_frames=num_frames,
+            sampling_stride=sampling_stride,
+            short_side=short_side,
+            crop=crop,
+            mean=mean,
+            std=std,
+        )
+        self.random_scale = random_scale
+        self.horizontal_flip = horizontal_flip
+        self.short_videos = short_videos
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.test_views = parse_views(test_views)
+        self._class_names = tuple(class_names) if class_names else None
+        self._datasets: dict[str, KineticsDataset] = {}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names in the order of the labels; known after :meth:`setup` or :meth:`use_class_names`."""
+        if self._class_names is None:
+            raise InputError("the data's class names are not known before setup().")
+        return self._class_names
+
+    def use_class_names(self, class_names: Sequence[str]) -> None:
+        """Label by a checkpoint's classes, so that logit and label mean the same whatever the CSV's order."""
+        self._class_names = tuple(class_names)
+        self._datasets.clear()
+
+    def setup(self, stage: str) -> None:
+        for role in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}[stage]:
+            if role not in self._datasets:
+                self._datasets[role] = self._create_dataset(role)
+
+    def describe_data(self) -> dict[str, Any]:
+        """Hash and coverage of each split in use, for the checkpoint."""
+        return {
+            "manifest_hash": {role: dataset.manifest_hash for role, dataset in self._datasets.items()},
+            "coverage": {role: dataset.coverage() for role, dataset in self._datasets.items()},
+        }
+
+    def train_dataloader(self) -> DataLoader:
+        dataset = self._datasets["train"]
+        # A last batch of one clip would leave batch norm nothing to normalise by; every epoch shuffles anew.
+        return self._create_loader("train", shuffle=True, drop_last=len(dataset) >= self.batch_size)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._create_loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        # A test video brings all of its views at once; the classifier scores them in pieces of `batch_size`.
+        num_clips, num_crops = self.test_views
+        return self._create_loader("test", batch_size=max(1, self.batch_size // (num_clips * num_crops)))
+
+    def predict_dataloader(self) -> DataLoader:
+        return self.test_dataloader()
+
+    def _create_dataset(self, role: str) -> KineticsDataset:
+        num_clips, num_crops = self.test_views if role == "test" else (1, 1)
+        dataset = KineticsDataset(
+            self.root,
+            split=self.splits[role],
+            preprocessing=self.preprocessing,
+            class_names=self._class_names,
+            training=role == "train",
+            num_clips=num_clips,
+            num_crops=num_crops,
+            random_scale=self.random_scale,
+            horizontal_flip=self.horizontal_flip,
+            short_videos=self.short_videos,
+        )
+        self._class_names = dataset.class_names
+        return dataset
+
+    def _create_loader(
+        self, role: str, *, batch_size: int | None = None, shuffle: bool = False, drop_last: bool = False
+    ) -> DataLoader:
+        return DataLoader(
+            self._datasets[role],
+            batch_size=self.batch_size if batch_size is None else batch_size,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            num_workers=self.num_workers,
+            collate_fn=collate_clips,
+            persistent_workers=self.num_workers > 0 and role != "test",
+            pin_memory=False,
+        )

@@ -1,0 +1,77 @@
+"""Evaluate a checkpoint without any config: its own preprocessing and class names, several views a video."""
+
+from pathlib import Path
+from typing import Literal
+
+import lightning as L
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+from videosoft.data import Preprocessing
+from videosoft.models import load_checkpoint
+from videosoft.training.callbacks import PredictionWriter
+from videosoft.training.classifier import VideoClassifier
+from videosoft.training.datamodule import KineticsDataModule
+
+
+def evaluate_checkpoint(
+    ckpt_path: str | Path,
+    *,
+    root: str | Path,
+    split: str,
+    views: str,
+    output_dir: Path,
+    batch_size: int,
+    num_workers: int,
+    short_videos: Literal["skip", "loop"],
+    accelerator: str,
+    command: str,
+) -> None:
+    """Write ``metrics.json`` and ``predictions.parquet`` of one split into ``output_dir`` and print the table.
+
+    Labels are matched to the checkpoint's classes by name. Videos that are missing, unreadable or too short have a
+    row of their own and are counted.
+
+    Args:
+        ckpt_path: a checkpoint of ``lightning fit``.
+        root: folder in Kinetics layout.
+        split: which split of it.
+        views: CLIPSxCROPS, such as ``"10x3"``.
+        output_dir: made when it is not there.
+        batch_size: clips per forward pass.
+        num_workers: processes that decode.
+        short_videos: ``"skip"`` or ``"loop"``, see :class:`KineticsDataModule`.
+        accelerator: as Lightning's Trainer takes it.
+        command: the command line, kept in metrics.json.
+
+    Raises:
+        InputError: on a checkpoint or data that cannot be used.
+    """
+    loaded = load_checkpoint(ckpt_path)
+    preprocessing = Preprocessing.from_dict(loaded.preprocessing)
+    data = KineticsDataModule(
+        str(root),
+        test_split=split,
+        num_frames=preprocessing.num_frames,
+        sampling_stride=preprocessing.sampling_stride,
+        short_side=preprocessing.short_side,
+        crop=preprocessing.crop,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        short_videos=short_videos,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        test_views=views,
+        class_names=list(loaded.class_names),
+    )
+    trainer = L.Trainer(
+        accelerator=accelerator,
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        callbacks=[
+            TQDMProgressBar(leave=True),
+            PredictionWriter(output_dir, checkpoint_hash=loaded.metadata["checkpoint_hash"], command=command),
+        ],
+    )
+    trainer.test(VideoClassifier.from_loaded(loaded), datamodule=data, verbose=False)
