@@ -1,4 +1,4 @@
-"""Frames from video files, by decord.  Decision record: docs/decisions/0005-decord2.md."""
+"""Frames from video files: by decord, and by PyAV where decord is wrong.  Why: docs/decisions/0005-decord2.md."""
 
 import contextlib
 import os
@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
+import av
 import decord
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +20,13 @@ decord.logging.set_level(decord.logging.QUIET)
 # "[12:59:41] /project/src/video/video_reader.cc:86: " before what decord has to say
 _DECORD_PREFIX = re.compile(r"^(\[[\d:]+\] \S+:\d+: )+")
 _stderr_lock = threading.Lock()
+
+# How Matroska/WebM and MP4/MOV files begin (MP4 after the four bytes of the first box's length).
+_MATROSKA_MAGIC = b"\x1a\x45\xdf\xa3"
+_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
+
+# Containers that promise more frames than they have do so by a frame or two: the last one is repeated.
+_TOLERATED_SHORTFALL = 2
 
 
 class VideoDecodeError(Exception):
@@ -67,6 +76,7 @@ class VideoReader:
         self._reader = _open_decord(path)
         self.num_frames: int = len(self._reader)
         self.fps: float = float(self._reader.get_avg_fps())
+        self._is_seekable = _is_seekable(path)
         self._size: tuple[int, int] | None = None
 
     @property
@@ -83,7 +93,8 @@ class VideoReader:
         """Frames by index, in the order and with the repetitions asked for: uint8 (T, H, W, C), RGB.
 
         Each frame is decoded once, in ascending order: five times as fast as asking for the indices of overlapping
-        clips one after the other.
+        clips one after the other.  MP4 and Matroska files are decoded from the key frame before; in other containers,
+        and where that fails, decoding starts at the first frame.
 
         Raises:
             VideoDecodeError: an index out of range, or damage in the file.
@@ -91,11 +102,9 @@ class VideoReader:
         if not indices or min(indices) < 0 or max(indices) >= self.num_frames:
             raise VideoDecodeError(self.path, f"frames {list(indices)} asked for, but there are {self.num_frames}")
         unique = sorted(set(indices))
-        try:
-            # Without a copy: the tensor takes over decord's memory, which outlives the reader.
-            frames: Tensor = torch.from_dlpack(self._reader.get_batch(unique).to_dlpack())
-        except (RuntimeError, IndexError, decord.DECORDError) as error:
-            raise VideoDecodeError(self.path, f"decoding failed: {_clean_message(str(error))}") from None
+        frames = self._seek_frames(unique) if self._is_seekable else None
+        if frames is None:
+            frames = _decode_in_order(self.path, unique, self.num_frames)
         self._size = (frames.shape[1], frames.shape[2])
         if unique == list(indices):
             return frames
@@ -113,6 +122,15 @@ class VideoReader:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _seek_frames(self, indices: list[int]) -> Tensor | None:
+        """Frames by decord; None where it fails, which it also does on good files (some of HEVC)."""
+        try:
+            # Without a copy: the tensor takes over decord's memory, which outlives the reader.
+            frames: Tensor = torch.from_dlpack(self._reader.get_batch(indices).to_dlpack())
+        except (RuntimeError, IndexError, decord.DECORDError):
+            return None
+        return frames
 
     def _frame_size(self) -> tuple[int, int]:
         if self._size is None:
@@ -148,6 +166,41 @@ def _open_decord(path: Path) -> decord.VideoReader:
         _, found, reason = "".join(noise).partition(f"{path}, ")
         message = reason if found else str(error)
         raise VideoDecodeError(path, f"not a readable video: {_clean_message(message)}") from None
+
+
+def _is_seekable(path: Path) -> bool:
+    """Whether decord finds the right frame after a jump: in MP4 and Matroska, not in AVI, MPEG-PS, MPEG-TS, ASF."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    return start[:4] == _MATROSKA_MAGIC or start[4:8] in _MP4_BOXES
+
+
+def _decode_in_order(path: Path, indices: list[int], num_frames: int) -> Tensor:
+    """Decode from the first frame to the last of ``indices`` (ascending): uint8 (T, H, W, C)."""
+    kept: list[np.ndarray] = []
+    num_decoded = 0
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.best("video")
+            stream.thread_type = "NONE"  # a DataLoader's workers are the threads
+            for frame in container.decode(stream):
+                num_decoded += 1
+                if num_decoded - 1 == indices[len(kept)]:
+                    kept.append(_to_array(frame))
+                    if len(kept) == len(indices):
+                        break
+            if len(kept) < len(indices) and num_frames - num_decoded <= _TOLERATED_SHORTFALL:
+                kept += [_to_array(frame)] * (len(indices) - len(kept))
+    except (av.FFmpegError, ValueError) as error:
+        reason = f"decoding failed after {num_decoded} of {num_frames} frames: {_clean_message(str(error))}"
+        raise VideoDecodeError(path, reason) from None
+    if len(kept) < len(indices):
+        raise VideoDecodeError(path, f"the file promises {num_frames} frames, but has {num_decoded}")
+    return torch.from_numpy(np.stack(kept))
+
+
+def _to_array(frame: av.VideoFrame) -> np.ndarray:
+    return np.rot90(frame.to_ndarray(format="rgb24"), k=frame.rotation // 90)
 
 
 @contextlib.contextmanager

@@ -18,8 +18,8 @@ def compute_metrics(table: PredictionTable, *, command: str) -> dict[str, Any]:
     """Compute the contents of metrics.json; accuracies are fractions 0..1 of the evaluated videos.
 
     top1 = right predictions / evaluated videos; top5 counts the labels among the min(5, K) largest probabilities (the
-    smaller index first where they are equal); mean_class_accuracy is the mean of right / evaluated over the classes with
-    an evaluated video (the accuracy of the others is null).  Without any evaluated video all accuracies are null.
+    smaller index first where they are equal); mean_class_accuracy is the mean of right / evaluated over the classes
+    with an evaluated video (null for the others).  Without any evaluated video all accuracies are null.
 
     Videos that are missing, unreadable or too short are not counted as wrong but as not evaluated: ``num_evaluated`` of
     ``num_videos`` belongs to every accuracy.
