@@ -183,22 +183,28 @@ class SaliencyExport:
         warnings = _collect_warnings(self._models, saliencies)
         figure = _create_figure(path.stem, views, target_name, self._models, saliencies, outcomes, warnings)
         name = self._folder.reserve_name(path.stem)
+        maps = [f"{name}.{model.letter}.npz" if model.letter else f"{name}.npz" for model in self._models]
+        video, sheet = f"{name}_overlay.mp4", f"{name}_sheet.png"
+        files = (*maps, video, sheet)
         folder = self._folder.path
-        files = []
-        for model, saliency in zip(self._models, saliencies, strict=True):
-            files.append(f"{name}.{model.letter}.npz" if model.letter else f"{name}.npz")
-            write_saliency(
-                folder / files[-1],
-                saliency,
-                frames=figure.frame_indices,
-                target_name=target_name,
-                video_id=clean_text(path.stem),
-                checkpoint_hash=model.loaded.metadata["checkpoint_hash"],
-            )
-        files += [f"{name}_overlay.mp4", f"{name}_sheet.png"]
-        write_overlay_video(folder / files[-2], figure)
-        write_contact_sheet(folder / files[-1], figure)
-        return VideoOutcome(path.stem, str(path), "ok", "", target_name, outcomes, warnings, tuple(files))
+        try:
+            for file, model, saliency in zip(maps, self._models, saliencies, strict=True):
+                write_saliency(
+                    folder / file,
+                    saliency,
+                    frames=figure.frame_indices,
+                    target_name=target_name,
+                    video_id=clean_text(path.stem),
+                    checkpoint_hash=model.loaded.metadata["checkpoint_hash"],
+                )
+            write_overlay_video(folder / video, figure)
+            write_contact_sheet(folder / sheet, figure)
+        except BaseException:
+            # Also on Ctrl-C: a video is listed with all of its files, or leaves none.
+            for file in files:
+                (folder / file).unlink(missing_ok=True)
+            raise
+        return VideoOutcome(path.stem, str(path), "ok", "", target_name, outcomes, warnings, files)
 
 
 def _resolve_device(device: str) -> torch.device:

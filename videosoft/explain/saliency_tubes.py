@@ -53,10 +53,10 @@ def compute_saliency_tubes(
     weight = getattr(classifier, "weight", None)
     if not isinstance(classifier, nn.Linear) or not isinstance(weight, Tensor):
         raise InputError(f"classifier_layer {classifier_layer!r} must be nn.Linear, got {type(classifier).__name__}")
-    if targets is not None and len(targets) != clips.shape[0]:
-        raise InputError(f"targets must hold one list of classes a clip: got {len(targets)} for {clips.shape[0]} clips")
 
     logits, activation = run_with_activation(network, clips, feature_layer)
+    if targets is not None and len(targets) != clips.shape[0]:
+        raise InputError(f"targets must hold one list of classes a clip: got {len(targets)} for {clips.shape[0]} clips")
     if activation.shape[1] != classifier.in_features:
         raise InputError(
             f"feature_layer {feature_layer!r} puts out {activation.shape[1]} channels, but classifier_layer "

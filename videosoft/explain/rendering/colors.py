@@ -40,7 +40,8 @@ def create_color_scale(tubes: Iterable[npt.NDArray[np.floating]]) -> ColorScale:
     Maps that are zero everywhere get limit 1 and are drawn fully transparent. Raises InputError for a value that is
     not finite.
     """
-    limit = max(float(np.abs(tube).max()) for tube in tubes)
+    # Of numpy, not the built-in max, which loses a NaN.
+    limit = float(np.max([np.abs(tube).max() for tube in tubes]))
     if not np.isfinite(limit):
         raise InputError("a saliency tube holds NaN or infinity: it has no colour scale")
     return ColorScale(limit if limit > 0 else 1.0)

@@ -12,7 +12,6 @@ from matplotlib.font_manager import FontProperties
 
 __all__ = ["clean_text", "draw_text", "fit_text", "ignore_missing_glyphs"]
 
-POINTS_PER_INCH = 72
 # Long enough for any honest name, short enough that measuring a hostile one stays cheap.
 MAX_CHARACTERS = 300
 
@@ -23,15 +22,18 @@ def clean_text(text: str) -> str:
     return printable if len(printable) <= MAX_CHARACTERS else _shorten(printable, MAX_CHARACTERS)
 
 
-def fit_text(text: str, width_inches: float, size_points: float, weight: str = "normal") -> str:
-    """Return the cleaned text, shortened in its middle until it is at most ``width_inches`` wide when drawn."""
+def fit_text(text: str, width_inches: float, size_points: float, *, weight: str, dpi: float) -> str:
+    """Return the cleaned text, shortened in its middle until it is at most ``width_inches`` wide when drawn.
+
+    ``dpi`` is the figure's: hinting makes the same text up to a tenth wider at one resolution than at another.
+    """
     text = clean_text(text)
-    if _measure_width(text, size_points, weight) <= width_inches:
+    if _measure_width(text, size_points, weight, dpi) <= width_inches:
         return text
     fitting, too_long = 1, len(text)
     while too_long - fitting > 1:
         middle = (fitting + too_long) // 2
-        if _measure_width(_shorten(text, middle), size_points, weight) <= width_inches:
+        if _measure_width(_shorten(text, middle), size_points, weight, dpi) <= width_inches:
             fitting = middle
         else:
             too_long = middle
@@ -56,7 +58,7 @@ def draw_text(
     figure.text(
         x_inches / figure_width,
         1 - y_inches / figure_height,
-        fit_text(text, width_inches, size_points, style.get("weight", "normal")),
+        fit_text(text, width_inches, size_points, weight=style.get("weight", "normal"), dpi=figure.dpi),
         fontsize=size_points,
         parse_math=False,
         usetex=False,
@@ -80,13 +82,12 @@ def _shorten(text: str, num_characters: int) -> str:
     return text[: num_characters - 1 - tail] + "…" + text[len(text) - tail :]
 
 
-def _measure_width(text: str, size_points: float, weight: str) -> float:
-    renderer = _create_renderer()
+def _measure_width(text: str, size_points: float, weight: str, dpi: float) -> float:
     font = FontProperties(size=size_points, weight=weight)
-    return renderer.get_text_width_height_descent(text, font, ismath=False)[0] / renderer.dpi
+    with ignore_missing_glyphs():
+        return _create_renderer(dpi).get_text_width_height_descent(text, font, ismath=False)[0] / dpi
 
 
 @cache
-def _create_renderer() -> RendererAgg:
-    # At a high resolution, so that hinting rounds the widths less.
-    return FigureCanvasAgg(Figure(figsize=(1, 1), dpi=4 * POINTS_PER_INCH)).get_renderer()
+def _create_renderer(dpi: float) -> RendererAgg:
+    return FigureCanvasAgg(Figure(figsize=(1, 1), dpi=dpi)).get_renderer()

@@ -1,0 +1,342 @@
+"""tools/export_saliency.py from checkpoint and video files to results, and every way to give it wrong input."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from videosoft.data import Preprocessing
+from videosoft.errors import run_command
+from videosoft.explain import read_saliency
+from videosoft.models import create_checkpoint_card, create_model
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = ROOT / "tools" / "export_saliency.py"
+CLASSES = ("Archery", "Basketball Dunk", "Billiards")
+PREPROCESSING = Preprocessing(num_frames=8, sampling_stride=2, short_side=36, crop=32)
+FRAMES = tuple(range(2, 18, 2))  # the middle 15 of the 20 frames of write_video, every second one
+
+
+def load_tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("export_saliency", TOOL)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_checkpoint(
+    path: Path,
+    *,
+    seed: int = 0,
+    class_names: tuple[str, ...] = CLASSES,
+    pool: str = "soft",
+    preprocessing: Preprocessing = PREPROCESSING,
+    fill: float | None = None,
+) -> Path:
+    torch.manual_seed(seed)
+    kwargs = {"width": 0.125, "pool": pool}
+    network = create_model("r3d50", num_classes=len(class_names), **kwargs)
+    if fill is not None:
+        torch.nn.init.constant_(network.get_submodule(network.classifier_layer).weight, fill)
+    card = create_checkpoint_card(
+        model_name="r3d50",
+        model_kwargs=kwargs,
+        class_names=class_names,
+        preprocessing=preprocessing.to_dict(),
+        data={},
+    )
+    state = {f"network.{name}": value for name, value in network.state_dict().items()}
+    torch.save({"videosoft": card, "state_dict": state}, path)
+    return path
+
+
+def write_video(path: Path, num_frames: int = 20) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(num_frames)
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.pix_fmt, stream.width, stream.height = "yuv420p", 64, 48
+        for _ in range(num_frames):
+            picture = np.kron(rng.integers(0, 255, (6, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoints a, b and variants of them; videos good, empty, truncated, text and short."""
+    folder = tmp_path_factory.mktemp("assets")
+    write_checkpoint(folder / "a.ckpt", seed=1)
+    reordered = (CLASSES[2], "Diving", CLASSES[0])
+    other_colours = Preprocessing(8, 2, 36, 32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    write_checkpoint(folder / "b.ckpt", seed=2, class_names=reordered, pool="max", preprocessing=other_colours)
+    write_checkpoint(folder / "larger.ckpt", preprocessing=Preprocessing(8, 2, 48, 40))
+    write_checkpoint(folder / "nan.ckpt", fill=float("nan"))
+    (folder / "text.ckpt").write_text("not a checkpoint")
+    good = write_video(folder / "videos" / "Archery" / "clip $x_1$.mp4")
+    write_video(folder / "videos" / "Billiards" / "other.mp4", 24)
+    write_video(folder / "bad" / "short.mp4", 10)
+    (folder / "bad" / "empty.mp4").touch()
+    (folder / "bad" / "text.mp4").write_text("not a video")
+    (folder / "bad" / "truncated.mp4").write_bytes(good.read_bytes()[:700])
+    (folder / "none").mkdir()
+    return folder
+
+
+def run_tool(*arguments: object) -> int:
+    return run_command(lambda: load_tool().main([str(argument) for argument in arguments]))
+
+
+def read_manifest(output: Path) -> dict[str, Any]:
+    return json.loads((output / "manifest.json").read_text())
+
+
+def test_one_checkpoint_end_to_end(assets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "deep" / "results"
+    code = run_tool(
+        "--ckpt_path", assets / "a.ckpt", "--videos", assets / "videos", "--output", output, "--target", "label"
+    )
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    assert sorted(file.name for file in output.iterdir()) == [
+        "clip__x_1_.npz",
+        "clip__x_1__overlay.mp4",
+        "clip__x_1__sheet.png",
+        "manifest.json",
+        "other.npz",
+        "other_overlay.mp4",
+        "other_sheet.png",
+    ]
+    saved = read_saliency(output / "clip__x_1_.npz")
+    assert (saved.target, saved.target_name, saved.layer) == (0, "Archery", "layer4")
+    assert saved.map.shape == (1, 1, 1)
+    assert saved.tube.shape == (8, 32, 32)
+    assert tuple(saved.frames) == FRAMES
+    assert saved.residual < 1e-5
+    assert read_saliency(output / "other.npz").target_name == "Billiards"
+    with av.open(str(output / "clip__x_1__overlay.mp4")) as container:
+        assert len(list(container.decode(video=0))) == 8
+        assert float(container.streams.video[0].average_rate) == pytest.approx(12.5)
+    with Image.open(output / "clip__x_1__sheet.png") as image:
+        assert image.width > 1000
+
+    manifest = read_manifest(output)
+    assert manifest["complete"] is True
+    assert [video["status"] for video in manifest["videos"]] == ["ok", "ok"]
+    files = [name for video in manifest["videos"] for name in video["files"]]
+    assert sorted([*files, "manifest.json"]) == sorted(file.name for file in output.iterdir())
+    assert len(manifest["checkpoints"][0]["checkpoint_hash"]) == 64
+    for words in ("clip $x_1$: target Archery", "logit residual", "one map for the whole clip: T' = 1", str(output)):
+        assert words in printed.out
+    assert "2 of 2 videos explained" in printed.out
+
+
+def test_two_checkpoints_are_matched_by_class_name(assets: Path, tmp_path: Path) -> None:
+    """B has the classes in another order, other colours, and one class that A lacks."""
+    arguments = ["--videos", assets / "videos" / "Archery", "--target", "0"]
+    assert (
+        run_tool(
+            "--ckpt_path", assets / "a.ckpt", "--compare", assets / "b.ckpt", *arguments, "--output", tmp_path / "ab"
+        )
+        == 0
+    )
+    assert run_tool("--ckpt_path", assets / "a.ckpt", *arguments, "--output", tmp_path / "a") == 0
+    arguments[-1] = "Archery"
+    assert run_tool("--ckpt_path", assets / "b.ckpt", *arguments, "--output", tmp_path / "b") == 0
+
+    both = {letter: read_saliency(tmp_path / "ab" / f"clip__x_1_.{letter}.npz") for letter in "AB"}
+    assert (both["A"].target, both["B"].target) == (0, 2)
+    assert both["A"].target_name == both["B"].target_name == "Archery"
+    for letter in "AB":  # each is what it is alone: own normalisation, own index
+        alone = read_saliency(tmp_path / letter.lower() / "clip__x_1_.npz")
+        np.testing.assert_allclose(both[letter].tube, alone.tube, atol=1e-6)
+        assert both[letter].logit == pytest.approx(alone.logit, abs=1e-6)
+        assert both[letter].checkpoint_hash == alone.checkpoint_hash
+    assert both["A"].checkpoint_hash != both["B"].checkpoint_hash
+    manifest = read_manifest(tmp_path / "ab")
+    assert [checkpoint["letter"] for checkpoint in manifest["checkpoints"]] == ["A", "B"]
+    assert [model["model"] for model in manifest["videos"][0]["models"]] == ["A: r3d50 soft", "B: r3d50 max"]
+
+
+def test_bad_videos_are_listed_and_the_others_go_on(
+    assets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run_tool(
+        "--ckpt_path",
+        assets / "a.ckpt",
+        "--videos",
+        assets / "bad",
+        assets / "videos" / "Billiards",
+        "--output",
+        tmp_path,
+    )
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    statuses = {video["video_id"]: video["status"] for video in read_manifest(tmp_path)["videos"]}
+    assert statuses == {
+        "empty": "unreadable",
+        "short": "too_short",
+        "text": "unreadable",
+        "truncated": "unreadable",
+        "other": "ok",
+    }
+    assert all(video["reason"] for video in read_manifest(tmp_path)["videos"] if video["status"] != "ok")
+    assert "1 of 5 videos explained" in printed.out
+    assert "too_short" in printed.out
+    assert "10 frames, a clip spans 15" in printed.out
+
+
+def test_overwriting_replaces_an_earlier_export(assets: Path, tmp_path: Path) -> None:
+    arguments = ["--ckpt_path", assets / "a.ckpt", "--videos", assets / "videos", "--output", tmp_path / "results"]
+    assert run_tool(*arguments) == 0
+    (tmp_path / "results" / "notes.txt").write_text("mine")
+    assert run_tool(*arguments) == 2
+    assert run_tool(*arguments, "--overwrite", "--max_videos", "1") == 0
+    assert sorted(file.name for file in (tmp_path / "results").iterdir()) == [
+        "clip__x_1_.npz",
+        "clip__x_1__overlay.mp4",
+        "clip__x_1__sheet.png",
+        "manifest.json",
+        "notes.txt",
+    ]
+
+
+def test_an_interruption_keeps_what_is_finished(
+    assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from videosoft.explain import export
+
+    real, calls = export.write_contact_sheet, []
+
+    def interrupt_second(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        real(*arguments)
+
+    monkeypatch.setattr(export, "write_contact_sheet", interrupt_second)
+    arguments = ["--ckpt_path", assets / "a.ckpt", "--videos", assets / "videos", "--output", tmp_path / "results"]
+    assert run_tool(*arguments) == 130
+    manifest = read_manifest(tmp_path / "results")
+    assert manifest["complete"] is False
+    assert [video["video_id"] for video in manifest["videos"]] == ["clip $x_1$"]
+    present = {file.name for file in (tmp_path / "results").iterdir()}
+    assert present == {*manifest["videos"][0]["files"], "manifest.json"}
+    monkeypatch.undo()
+    assert run_tool(*arguments, "--overwrite") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        ({"--ckpt_path": "nowhere.ckpt"}, ["nowhere.ckpt"]),
+        ({"--ckpt_path": "text.ckpt"}, ["text.ckpt is not a checkpoint"]),
+        ({"--ckpt_path": "videos"}, ["is not a file"]),
+        ({"--compare": "nowhere.ckpt"}, ["nowhere.ckpt"]),
+        ({"--compare": "larger.ckpt"}, ["cannot be shown the same frames", "short_side is 36", "48 in the second"]),
+        ({"--ckpt_path": "nan.ckpt"}, ["is not finite"]),
+        ({"--videos": "nowhere.mp4"}, ["nowhere.mp4 does not exist"]),
+        ({"--videos": "none"}, ["no video under folder"]),
+        ({"--videos": "bad"}, ["no video could be explained", "manifest.json"]),
+        ({"--target": "Archry"}, ["class 'Archry' is not among the 3 classes of", "did you mean 'Archery'?"]),
+        ({"--target": "3"}, ["target 3 is out of range", "has classes 0..2"]),
+        ({"--target": "label", "--videos": "bad"}, ["the label of", "name of its folder: class 'bad' is not among"]),
+        ({"--compare": "b.ckpt", "--target": "1"}, ["class 'Basketball Dunk' is not among", "b.ckpt"]),
+        ({"--output": "text.ckpt"}, ["text.ckpt is a file; give a folder"]),
+        ({"--output": "text.ckpt/sub"}, ["text.ckpt"]),
+        ({"--output": "videos"}, ["is not empty; give another one, or --overwrite"]),
+        ({"--output": "videos", "--overwrite": None}, ["it has no manifest.json; give another folder"]),
+        ({"--device": "cuda"}, ["device cuda was asked for"]),
+    ],
+)
+def test_wrong_input_ends_in_one_message(
+    assets: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: dict[str, str | None],
+    messages: list[str],
+) -> None:
+    if arguments.get("--device") == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    before = sorted(assets.rglob("*"))
+    given: dict[str, str | None] = {"--ckpt_path": "a.ckpt", "--videos": "videos", **arguments}
+    command: list[object] = []
+    for option, value in given.items():
+        command.append(option)
+        if value is not None:
+            command.append(assets / value if option in ("--ckpt_path", "--compare", "--videos", "--output") else value)
+    if "--output" not in given:
+        command += ["--output", tmp_path / "results"]
+    assert run_tool(*command) == 2
+    error = capsys.readouterr().err
+    error_line = error[error.rindex("error: ") :]
+    for message in messages:
+        assert message in error_line
+    assert "Traceback" not in error
+    assert sorted(assets.rglob("*")) == before
+    if "--videos" not in arguments and arguments.get("--ckpt_path") != "nan.ckpt":
+        assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--max_videos", "0"], ["--max_videos", "x"], ["--device", "tpu"], []])
+def test_mistyped_options_are_refused_at_once(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run_tool("--ckpt_path", "a.ckpt", "--videos", "x", *(["--output", "y", *arguments] if arguments else []))
+    assert stop.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def run_as_command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(TOOL), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+
+
+def test_help_does_not_import_torch() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    code = (
+        f"import sys, runpy; sys.argv = ['x', '--help']\ntry: runpy.run_path({str(TOOL)!r}, run_name='__main__')\n"
+        "except SystemExit as stop: assert stop.code == 0\nassert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--ckpt_path" in done.stdout
+
+
+def test_the_script_itself_exits_without_a_traceback(assets: Path, tmp_path: Path) -> None:
+    done = run_as_command(
+        "--ckpt_path", assets / "text.ckpt", "--videos", assets / "videos", "--output", tmp_path / "out"
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.real_data
+def test_a_real_clip_is_explained(shared_dir: Path, assets: Path, tmp_path: Path) -> None:
+    folder = shared_dir / "data/ucf101_mini/val/Archery"
+    arguments = [
+        "--ckpt_path",
+        assets / "a.ckpt",
+        "--videos",
+        folder,
+        "--output",
+        tmp_path / "out",
+        "--max_videos",
+        "1",
+    ]
+    assert run_tool(*arguments) == 0
+    assert [video["status"] for video in read_manifest(tmp_path / "out")["videos"]] == ["ok"]
