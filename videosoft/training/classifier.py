@@ -59,7 +59,7 @@ class VideoClassifier(L.LightningModule):
         self,
         network: NetworkConfig,
         optimizer: OptimizerCallable = torch.optim.SGD,
-        schedule: ScheduleConfig | None = None,
+        schedule: ScheduleConfig = ScheduleConfig(),  # noqa: B008  (frozen)
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class VideoClassifier(L.LightningModule):
             raise InputError(f"model.label_smoothing={label_smoothing}: must lie in [0, 1).")
         self.network_config = network
         self.optimizer = optimizer
-        self.schedule = schedule or ScheduleConfig()
+        self.schedule = schedule
         self.label_smoothing = label_smoothing
         self.network: nn.Module | None = None
         self.class_names: tuple[str, ...] = ()
@@ -97,8 +97,9 @@ class VideoClassifier(L.LightningModule):
         return self.network(normalize_clip(video, self.preprocessing.mean, self.preprocessing.std))
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor | None:
-        if not len(batch["label"]):
-            return None  # Every video of this batch was broken; the failure log lists them.
+        if batch["failures"] and len(batch["label"]) < 2:
+            # The failure log lists the broken videos; the one that may be left gives batch norm nothing to normalise by.
+            return None
         logits = self(batch["video"])
         loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.label_smoothing)
         self.train_top1(logits, batch["label"])

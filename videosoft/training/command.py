@@ -96,26 +96,17 @@ class VideosoftCLI(LightningCLI):
                     mode="offline" if offline else "online",
                 )
             )
-        callbacks = [
-            ModelCheckpoint(
-                dirpath=run_dir / "checkpoints",
-                filename="best",
-                monitor="val/1x1_top1",
-                mode="max",
-                save_last=True,
-                enable_version_counter=False,
-            ),
+        configured = self._subconfig["trainer"]
+        callbacks: list[L.Callback] = [
+            *(_create_checkpointers(run_dir) if configured.get("enable_checkpointing") is not False else []),
             ClipRate(),
             FailureLog(),
             PredictionWriter(
                 None, checkpoint_hash=self._checkpoint_hash, command=shlex.join(["lightning", *sys.argv[1:]])
             ),
         ]
-        configured = self._subconfig["trainer"]
         if configured.get("enable_progress_bar") is not False:
             callbacks.append(TQDMProgressBar(leave=True))
-        if configured.get("enable_checkpointing") is False:
-            callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
         return super().instantiate_trainer(
             logger=loggers, callbacks=[*callbacks, *(configured.get("callbacks") or [])], **kwargs
         )
@@ -142,6 +133,18 @@ def run_lightning_cli() -> None:
         )
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
+
+
+def _create_checkpointers(run_dir: Path) -> list[ModelCheckpoint]:
+    """``best.ckpt`` by validation accuracy, and ``last.ckpt`` after every epoch.
+
+    Two callbacks, because ``save_last`` of the first would write only when there is a new best.
+    """
+    common: dict[str, Any] = {"dirpath": run_dir / "checkpoints", "enable_version_counter": False}
+    return [
+        ModelCheckpoint(filename="best", monitor="val/1x1_top1", mode="max", **common),
+        ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **common),
+    ]
 
 
 def _name_of_config(argv: list[str]) -> str:

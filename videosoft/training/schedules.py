@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from videosoft.errors import InputError
 
 
-@dataclass
+@dataclass(frozen=True)
 class ScheduleConfig:
     """How the learning rate moves over a run.
 

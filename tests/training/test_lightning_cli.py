@@ -1,0 +1,278 @@
+"""`lightning fit|validate|test|predict` on small real videos, and on what users get wrong."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from videosoft.cli import main
+from videosoft.evaluation import read_predictions
+from videosoft.models import load_checkpoint
+
+NUM_GOOD = 4  # videos a class and split
+LABELS = ("brighter", "darker")
+
+
+def write_video(path: Path, num_frames: int, *, rising: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 40, "yuv420p"
+        for index in range(num_frames):
+            value = 10 * index if rising else 10 * (num_frames - index)
+            image = np.full((40, 48, 3), value % 256, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes; besides the good videos each split lists a truncated, an empty, a short and a missing one."""
+    root = tmp_path_factory.mktemp("data")
+    for split in ("train", "val"):
+        rows = []
+        for label in LABELS:
+            for index in range(NUM_GOOD):
+                name = f"{label}-{split}-{index}"
+                write_video(root / split / label / f"{name}_000000_000001.mp4", 12, rising=label == "brighter")
+                rows.append([label, name, 0, 1, split])
+        broken = root / split / "darker"
+        good = (broken / f"darker-{split}-0_000000_000001.mp4").read_bytes()
+        (broken / f"truncated-{split}_000000_000001.mp4").write_bytes(good[: len(good) // 2])
+        (broken / f"empty-{split}_000000_000001.mp4").write_bytes(b"")
+        write_video(broken / f"short-{split}_000000_000001.mp4", 3, rising=False)
+        rows += [["darker", f"{kind}-{split}", 0, 1, split] for kind in ("truncated", "empty", "short", "missing")]
+        with (root / f"{split}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["label", "youtube_id", "time_start", "time_end", "split"], *rows])
+    return root
+
+
+@pytest.fixture(scope="module")
+def config(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    content = {
+        "seed_everything": 1,
+        "run": {"wandb": "off"},
+        "model": {
+            "network": {"name": "r3d50", "pool": "soft", "width": 0.0625},
+            "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.01, "momentum": 0.9}},
+        },
+        "data": {
+            "root": str(root),
+            "num_frames": 8,
+            "short_side": 32,
+            "crop": 32,
+            "batch_size": 4,
+            "num_workers": 0,
+            "horizontal_flip": False,
+            "test_views": "2x3",
+        },
+        "trainer": {"max_epochs": 2, "accelerator": "cpu", "enable_progress_bar": False, "log_every_n_steps": 1},
+    }
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def run_lightning(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    monkeypatch.setattr(sys, "argv", ["lightning", *map(str, arguments)])
+    try:
+        return main()
+    except SystemExit as stop:  # the argument parser's own errors
+        return int(stop.code or 0)
+
+
+@pytest.fixture(scope="module")
+def run_dir(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished fit of two epochs."""
+    output = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert run_lightning(monkeypatch, "fit", "--config", config, "--run.output", output) == 0
+    return output / "tiny" / "version_0"
+
+
+def test_fit_leaves_checkpoints_config_and_metrics(run_dir: Path, root: Path) -> None:
+    loaded = load_checkpoint(run_dir / "checkpoints" / "best.ckpt")
+    assert loaded.class_names == LABELS
+    assert (loaded.preprocessing["num_frames"], loaded.preprocessing["crop"]) == (8, 32)
+    assert loaded.metadata["data"]["coverage"]["train"] == {"num_listed": 12, "num_found": 11}
+    last = torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["epoch"] == 1
+    assert yaml.safe_load((run_dir / "config.yaml").read_text())["data"]["root"] == str(root)
+    with (run_dir / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert sum(bool(row["val/1x1_top1"]) for row in rows) == 2
+    assert any(row["train/loss"] for row in rows)
+    assert any(row["clips_per_second"] for row in rows)
+
+
+def test_fit_lists_broken_videos_each_once(run_dir: Path) -> None:
+    with (run_dir / "failures.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    expected = {"missing": "missing", "truncated": "unreadable", "empty": "unreadable", "short": "too_short"}
+    # The training loader drops its last, incomplete batch, so that one or the other may not have been drawn.
+    listed = {Path(row["path"]).stem.removesuffix("_000000_000001"): row["status"] for row in rows}
+    assert len(listed) == len(rows)
+    assert {f"{kind}-val": status for kind, status in expected.items()}.items() <= listed.items()
+    assert all(status == expected[name.split("-")[0]] for name, status in listed.items())
+    assert all(row["reason"] for row in rows)
+
+
+def test_resume_continues_the_count_of_epochs(
+    run_dir: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = run_dir / "checkpoints" / "last.ckpt"
+    arguments = ("fit", "--config", config, "--run.output", tmp_path, "--trainer.max_epochs", "3", "--ckpt_path", last)
+    assert run_lightning(monkeypatch, *arguments) == 0
+    with (tmp_path / "tiny" / "version_0" / "metrics.csv").open() as file:
+        epochs = {int(row["epoch"]) for row in csv.DictReader(file)}
+    assert epochs == {2}
+
+
+def test_test_writes_predictions_and_metrics(
+    run_dir: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = run_dir / "checkpoints" / "best.ckpt"
+    assert run_lightning(monkeypatch, "test", "--config", config, "--run.output", tmp_path, "--ckpt_path", best) == 0
+    printed = capsys.readouterr().out
+    assert "8 of 12 videos" in printed
+    folder = tmp_path / "tiny" / "version_0"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["protocol"], metrics["num_videos"], metrics["num_evaluated"]) == ("2x3", 12, 8)
+    table = read_predictions(folder / "predictions.parquet")
+    assert table.class_names == LABELS
+    assert table.checkpoint_hash == load_checkpoint(best).metadata["checkpoint_hash"]
+
+
+def test_predict_prints_the_best_classes(
+    run_dir: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = run_dir / "checkpoints" / "best.ckpt"
+    assert run_lightning(monkeypatch, "predict", "--config", config, "--run.output", tmp_path, "--ckpt_path", best) == 0
+    printed = capsys.readouterr().out
+    assert "brighter-val-0_000000_000001.mp4: " in printed
+    assert "missing-val_000000_000001.mp4: missing" in printed
+    assert (tmp_path / "tiny" / "version_0" / "predictions.parquet").is_file()
+
+
+def test_validate_runs_on_a_checkpoint(
+    run_dir: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = run_dir / "checkpoints" / "best.ckpt"
+    assert run_lightning(monkeypatch, "validate", "--config", config, "--run.output", tmp_path, "--ckpt_path", best) == 0
+    assert "val/1x1_top1" in capsys.readouterr().out
+
+
+# Each row: further arguments of `lightning fit`, what the message must say. {tmp} is an empty folder.
+BAD_ARGUMENTS = [
+    (["--data.root", "{tmp}/none"], r"none is not a folder"),
+    (["--data.root", "{tmp}"], r"neither train\.csv nor a folder train/"),
+    (["--data.batch_size", "0"], r"data\.batch_size=0"),
+    (["--data.num_workers", "-1"], r"data\.num_workers=-1"),
+    (["--data.crop", "40"], r"crop \(40\) must not exceed short_side \(32\)"),
+    (["--data.test_views", "10by3"], r"views='10by3'"),
+    (["--data.test_views", "10x2"], r"1 or 3 crops"),
+    (["--data.bach_size", "4"], r"bach_size"),
+    (["--model.network.name", "r3d5"], r"unknown model 'r3d5'\. Did you mean r3d50"),
+    (["--model.network.pool", "sft"], r"sft"),
+    (["--model.network.pool_kernel", "0"], r"kernel_size.*0"),
+    (["--model.network.options", "{{dropuot: 0.5}}"], r"no argument 'dropuot'.*'dropout'"),
+    (["--model.label_smoothing", "1.5"], r"label_smoothing=1\.5"),
+    (["--model.schedule.kind", "multistep"], r"milestones is empty"),
+    (["--ckpt_path", "{tmp}/none.ckpt"], r"none\.ckpt does not exist"),
+    (["--trainer.accelerator", "cuda"], r"(?i)cuda|gpu"),
+    (["--trainer.acelerator", "cpu"], r"acelerator"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_ARGUMENTS)
+def test_bad_arguments_end_in_one_clear_message(
+    arguments: list[str],
+    message: str,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if "cuda" in arguments and torch.cuda.is_available():
+        pytest.skip("this machine has the device that the case lacks")
+    (tmp_path / "empty").mkdir()
+    filled = [argument.format(tmp=tmp_path / "empty") for argument in arguments]
+    code = run_lightning(monkeypatch, "fit", "--config", config, "--run.output", tmp_path / "runs", *filled)
+    printed = capsys.readouterr().err
+    assert code != 0
+    assert "Traceback" not in printed
+    import re
+
+    assert re.search(message, printed), printed
+    assert not list(tmp_path.rglob("*.ckpt"))
+    assert not list(tmp_path.rglob("metrics.csv"))
+
+
+OTHER_NETWORKS: list[tuple[list[str], str]] = [
+    (["--model.network.width", "0.125"], r"'width': 0\.0625.*'width': 0\.125"),
+    (["--model.network.name", "r3d50_stergiou"], r"holds r3d50 .* asks for r3d50_stergiou"),
+    (["--model.network.pool", "max"], r"'pool': 'soft'.*'pool': 'max'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), OTHER_NETWORKS)
+def test_a_checkpoint_of_another_network_is_refused(
+    arguments: list[str],
+    message: str,
+    run_dir: Path,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    best = run_dir / "checkpoints" / "best.ckpt"
+    base = ("test", "--config", config, "--run.output", tmp_path, "--ckpt_path", best)
+    assert run_lightning(monkeypatch, *base, *arguments) == 2
+    import re
+
+    assert re.search(message, capsys.readouterr().err)
+
+
+def write_list(root: Path, rows: list[list[object]]) -> None:
+    with (root / "val.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["label", "youtube_id", "time_start", "time_end", "split"], *rows])
+
+
+def test_labels_follow_the_checkpoint_and_unknown_ones_are_refused(
+    run_dir: Path,
+    config: Path,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A list with only the second class still labels it 1; a class that the checkpoint lacks is named with its line."""
+    best = run_dir / "checkpoints" / "best.ckpt"
+    (tmp_path / "val").symlink_to(root / "val")
+    write_list(tmp_path, [["darker", "darker-val-0", 0, 1, "val"]])
+    base: Callable[[str], tuple] = lambda output: (  # noqa: E731
+        *("test", "--config", config, "--data.root", tmp_path, "--run.output", tmp_path / output, "--ckpt_path", best),
+    )
+    assert run_lightning(monkeypatch, *base("a")) == 0
+    table = read_predictions(tmp_path / "a" / "tiny" / "version_0" / "predictions.parquet")
+    assert table.class_names == LABELS
+    write_list(tmp_path, [["darkest", "darker-val-0", 0, 1, "val"]])
+    capsys.readouterr()
+    assert run_lightning(monkeypatch, *base("b")) == 2
+    assert "val.csv:2: label 'darkest' is not among the 2 class names; nearest: 'darker'" in capsys.readouterr().err
+
+
+def test_every_packaged_recipe_parses(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from videosoft.cli import find_packaged_configs
+
+    for name in find_packaged_configs():
+        assert run_lightning(monkeypatch, "fit", "--config", name, "--print_config") == 0, name
+        printed = yaml.safe_load(capsys.readouterr().out)
+        assert printed["model"]["network"]["name"]
