@@ -30,7 +30,7 @@ KWARGS = {"pool": "soft", "pool_kernel": None, "width": 0.0625}
 
 def create_content(network: nn.Module, **changes: Any) -> dict[str, Any]:
     card = create_checkpoint_card(
-        model_name="r3d50", model_kwargs=KWARGS, class_names=("jump", "run"), preprocessing=PREPROCESSING, data={}
+        model_name="r3d50", model_kwargs=KWARGS, class_names=("jump", "run"), preprocessing=PREPROCESSING, data={}, recipe={}
     )
     state = {f"network.{name}": value for name, value in network.state_dict().items()}
     return {"state_dict": state, "videosoft": {**card, **changes}, "optimizer_states": [{"lr": 0.1}], "epoch": 3}

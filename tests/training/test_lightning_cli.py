@@ -101,6 +101,7 @@ def test_fit_leaves_checkpoints_config_and_metrics(run_dir: Path, root: Path) ->
     loaded = load_checkpoint(run_dir / "checkpoints" / "best.ckpt")
     assert loaded.class_names == LABELS
     assert (loaded.preprocessing["num_frames"], loaded.preprocessing["crop"]) == (8, 32)
+    assert loaded.metadata["recipe"]["model"]["optimizer"]["init_args"]["lr"] == 0.01
     assert loaded.metadata["data"]["coverage"]["train"] == {"num_listed": 12, "num_found": 11}
     last = torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["epoch"] == 1

@@ -30,7 +30,8 @@ class LoadedModel:
         class_names: name of each logit.
         preprocessing: ``num_frames``, ``sampling_stride``, ``short_side``, ``crop``, ``mean`` and ``std``
             (of pixels on the 0..1 scale).
-        metadata: ``checkpoint_hash`` (sha256 of the file), ``model``, ``data``, ``versions``.
+        metadata: ``checkpoint_hash`` (sha256 of the file), ``model``, ``data``, ``recipe`` (the resolved
+            config it was trained with), ``versions``.
     """
 
     network: nn.Module
@@ -46,6 +47,7 @@ def create_checkpoint_card(
     class_names: tuple[str, ...],
     preprocessing: Mapping[str, Any],
     data: Mapping[str, Any],
+    recipe: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What a checkpoint keeps under the key ``videosoft``: all that :func:`load_checkpoint` needs, in plain types."""
     return {
@@ -54,6 +56,7 @@ def create_checkpoint_card(
         "class_names": list(class_names),
         "preprocessing": dict(preprocessing),
         "data": dict(data),
+        "recipe": dict(recipe),
         "versions": {"videosoft": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
     }
 
@@ -125,6 +128,7 @@ def load_checkpoint(path: str | Path) -> LoadedModel:
             "checkpoint_hash": hash_file(path),
             "model": model,
             "data": card.get("data", {}),
+            "recipe": card.get("recipe", {}),
             "versions": card.get("versions", {}),
         },
     )

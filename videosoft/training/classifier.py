@@ -53,6 +53,9 @@ class VideoClassifier(L.LightningModule):
         optimizer: a torch optimiser, given the network's parameters.
         schedule: how the learning rate moves.
         label_smoothing: share of the target spread over all classes, in [0, 1).
+
+    Attributes:
+        recipe: the resolved config, as plain types, which every checkpoint carries; set by the command line.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class VideoClassifier(L.LightningModule):
         self.label_smoothing = label_smoothing
         self.network: nn.Module | None = None
         self.class_names: tuple[str, ...] = ()
+        self.recipe: dict[str, Any] = {}
         self.preprocessing: Preprocessing | None = None
 
     @classmethod
@@ -154,6 +158,7 @@ class VideoClassifier(L.LightningModule):
             class_names=self.class_names,
             preprocessing=self.preprocessing.to_dict(),
             data=self._datamodule.describe_data(),
+            recipe=self.recipe,
         )
 
     def _use_network(self, network: nn.Module, class_names: tuple[str, ...], preprocessing: Preprocessing) -> None:

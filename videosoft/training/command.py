@@ -1,5 +1,6 @@
 """`lightning fit|validate|test|predict`: LightningCLI over VideoClassifier and KineticsDataModule."""
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -71,6 +72,8 @@ class VideosoftCLI(LightningCLI):
         super().instantiate_classes()
         if self._loaded_class_names is not None:
             self.datamodule.use_class_names(self._loaded_class_names)
+        dumped = self.parser.dump(self.config, format="json", skip_none=False)
+        self.model.recipe = json.loads(dumped).get(self.subcommand, {})
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         run = self._subconfig["run"]
