@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from videosoft.ops import reference
+from videosoft.ops import _registration, reference
+from videosoft.ops._library import choose_backend
 from videosoft.ops._window import check_gradient, check_input, check_temperature, compute_output_size, create_window
 
 
@@ -94,5 +95,13 @@ def _softpool(
     check_input(input, num_dims)
     compute_output_size(input.shape[-num_dims:], window)
     batched = input if input.dim() == num_dims + 2 else input.unsqueeze(0)
-    output = reference.softpool(batched, pooling)
+    if choose_backend(input.device.type).backend == "compiled" and not _is_transformed():
+        output = _registration.call_forward(batched, pooling)
+    else:
+        output = reference.softpool(batched, pooling)
     return output if input.dim() == num_dims + 2 else output.squeeze(0)
+
+
+def _is_transformed() -> bool:
+    """Whether torch.func (vmap, grad, jvp, ...) or forward-mode AD is at work, which only the reference can follow."""
+    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0

@@ -1,0 +1,70 @@
+"""Loading the compiled kernels, and the one choice of a backend for each device type."""
+
+import functools
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from videosoft.errors import InputError
+from videosoft.ops import _registration
+
+BACKEND_VARIABLE = "VIDEOSOFT_BACKEND"
+LIBRARY_PATH = Path(__file__).with_name("_softpool.so")
+
+
+class Backend(NamedTuple):
+    """What computes SoftPool on a device type, and why this and nothing faster."""
+
+    backend: str
+    reason: str
+
+
+def describe_backends() -> dict[str, dict[str, str]]:
+    """Which backend computes SoftPool on each device type, and why: ``{"cpu": {"backend": ..., "reason": ...}, ...}``.
+
+    Raises :class:`InputError` when the environment variable ``VIDEOSOFT_BACKEND`` holds anything but "reference".
+    """
+    return {device_type: choose_backend(device_type)._asdict() for device_type in ("cpu", "cuda")}
+
+
+@functools.cache
+def choose_backend(device_type: str) -> Backend:
+    """The first backend that can run: compiled kernels unless forced off, missing or broken; else the reference."""
+    forced = os.environ.get(BACKEND_VARIABLE, "")
+    if forced not in ("", "reference"):
+        raise InputError(
+            f"environment variable {BACKEND_VARIABLE} must be 'reference' or unset"
+            f" (the fastest backend that runs is then chosen), got {forced!r}"
+        )
+    if forced:
+        return Backend("reference", f"forced by the environment variable {BACKEND_VARIABLE}=reference")
+    if device_type != "cpu":
+        return Backend("reference", f"there are no compiled kernels for {device_type}: plain PyTorch runs on it")
+    if LOAD_ERROR is not None:
+        return Backend("reference", LOAD_ERROR)
+    return Backend("compiled", f"kernels of {LIBRARY_PATH.name}, dispatched to {device_type}")
+
+
+def _load_library() -> str | None:
+    """Load the kernels and register what autograd and the compiler need; why that failed, or None."""
+    if not LIBRARY_PATH.is_file():
+        return (
+            f"{LIBRARY_PATH.name} is not built (there was no C++ compiler, or VIDEOSOFT_NO_EXT was set):"
+            " run `python setup.py build_ext --inplace`"
+        )
+    try:
+        torch.ops.load_library(str(LIBRARY_PATH))
+        _registration.register()
+    except (OSError, RuntimeError, AttributeError) as error:
+        # A library of another platform, another torch or older sources must not break the import.
+        summary = str(error).strip().splitlines()[0]
+        return (
+            f"{LIBRARY_PATH.name} does not work with torch {torch.__version__} ({summary}):"
+            " rebuild it with `python setup.py build_ext --inplace`"
+        )
+    return None
+
+
+LOAD_ERROR = _load_library()

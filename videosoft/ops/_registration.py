@@ -1,0 +1,101 @@
+"""What the compiled operators need besides their kernels: shapes for tracing, and derivatives."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from videosoft.ops import reference
+from videosoft.ops._window import Window, compute_output_size
+
+_ARGUMENTS = (
+    "int[] kernel_size, int[] stride, int[] padding, bool ceil_mode, float temperature, bool exact_gradient) -> Tensor"
+)
+_SCHEMAS = {
+    "softpool_forward": f"videosoft::softpool_forward(Tensor input, {_ARGUMENTS}",
+    "softpool_backward": f"videosoft::softpool_backward(Tensor grad_output, Tensor input, {_ARGUMENTS}",
+}
+
+
+def register() -> None:
+    """Register fake kernels and derivatives; RuntimeError if the library was built from other sources than these."""
+    for name, expected in _SCHEMAS.items():
+        found = str(getattr(torch.ops.videosoft, name).default._schema)
+        if found != expected:
+            raise RuntimeError(f"it was built from other sources: it has {found}, not {expected}")
+    torch.library.register_fake("videosoft::softpool_forward", _fake_forward)
+    torch.library.register_fake("videosoft::softpool_backward", _fake_backward)
+    torch.library.register_autograd("videosoft::softpool_forward", _backward, setup_context=_save_input)
+    torch.library.register_autograd("videosoft::softpool_backward", _backward_backward, setup_context=_save_gradient)
+
+
+def call_forward(input: torch.Tensor, pooling: reference.Pooling) -> torch.Tensor:
+    """SoftPool of a batched input by the compiled operator."""
+    window = pooling.window
+    return torch.ops.videosoft.softpool_forward(
+        input,
+        window.kernel_size,
+        window.stride,
+        window.padding,
+        window.ceil_mode,
+        pooling.temperature,
+        pooling.exact_gradient,
+    )
+
+
+def _create_pooling(
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    ceil_mode: bool,
+    temperature: float,
+    exact_gradient: bool,
+) -> reference.Pooling:
+    window = Window(tuple(kernel_size), tuple(stride), tuple(padding), ceil_mode)
+    return reference.Pooling(window, temperature, exact_gradient)
+
+
+def _fake_forward(input: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    size = compute_output_size(input.shape[2:], _create_pooling(*arguments).window)
+    output = input.new_empty((*input.shape[:2], *size))
+    return output.contiguous(memory_format=_find_memory_format(input))
+
+
+def _fake_backward(grad_output: torch.Tensor, input: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    return input.new_empty(input.shape).contiguous(memory_format=_find_memory_format(input))
+
+
+def _find_memory_format(input: torch.Tensor) -> torch.memory_format:
+    """The layout of the kernels' outputs: channels last if the input is that and not contiguous as well."""
+    if not input.is_contiguous():
+        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+        channels_last = formats.get(input.dim())
+        if channels_last is not None and input.is_contiguous(memory_format=channels_last):
+            return channels_last
+    return torch.contiguous_format
+
+
+def _save_input(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    input, *ctx.arguments = inputs
+    ctx.save_for_backward(input)
+
+
+def _backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    (input,) = ctx.saved_tensors
+    gradient = torch.ops.videosoft.softpool_backward(grad_output, input, *ctx.arguments)
+    return gradient, *(None for _ in ctx.arguments)
+
+
+def _save_gradient(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    grad_output, input, *ctx.arguments = inputs
+    ctx.save_for_backward(grad_output, input)
+
+
+def _backward_backward(ctx: Any, grad_grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    grad_output, input = ctx.saved_tensors
+    pooling = _create_pooling(*ctx.arguments)
+    return (
+        reference.softpool_jvp(grad_grad, input, pooling),
+        reference.softpool_backward_backward(grad_grad, grad_output, input, pooling),
+        *(None for _ in ctx.arguments),
+    )
