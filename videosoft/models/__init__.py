@@ -6,8 +6,8 @@ from videosoft.models.checkpoint import (
     CHECKPOINT_FORMAT_VERSION,
     LoadedModel,
     create_checkpoint_card,
+    export_weights,
     load_checkpoint,
-    remove_training_state,
 )
 from videosoft.models.pretrained import PretrainedReport, load_pretrained
 from videosoft.models.registry import create_model, list_models, register_model
@@ -18,9 +18,9 @@ __all__ = [
     "PretrainedReport",
     "create_checkpoint_card",
     "create_model",
+    "export_weights",
     "list_models",
     "load_checkpoint",
     "load_pretrained",
     "register_model",
-    "remove_training_state",
 ]

@@ -1,9 +1,7 @@
 """Checkpoints that carry what rebuilds their network and its preprocessing."""
 
 import hashlib
-import pickle
 import platform
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +45,7 @@ def create_checkpoint_card(
     class_names: tuple[str, ...],
     preprocessing: Mapping[str, Any],
     data: Mapping[str, Any],
-    recipe: Mapping[str, Any],
+    recipe: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What a checkpoint keeps under the key ``videosoft``: all that :func:`load_checkpoint` needs, in plain types."""
     return {
@@ -56,7 +54,7 @@ def create_checkpoint_card(
         "class_names": list(class_names),
         "preprocessing": dict(preprocessing),
         "data": dict(data),
-        "recipe": dict(recipe),
+        "recipe": dict(recipe or {}),
         "versions": {"videosoft": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
     }
 
@@ -72,7 +70,7 @@ def read_torch_file(path: str | Path) -> dict[str, Any]:
         raise InputError(f"checkpoint {path} does not exist or is not a file.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged or foreign file makes the unpickler fail in any way there is
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"{path} is not a checkpoint that can be read safely (weights only, no pickled code): {reason}"
@@ -167,8 +165,14 @@ def load_state_strictly(network: nn.Module, state: Mapping[str, Tensor], *, sour
     network.load_state_dict(dict(state))
 
 
-def remove_training_state(content: Mapping[str, Any], *, dtype: torch.dtype = torch.float16) -> dict[str, Any]:
-    """The part of a checkpoint that :func:`load_checkpoint` reads, its floating-point weights in ``dtype``."""
+def export_weights(path: str | Path, *, dtype: torch.dtype = torch.float16) -> dict[str, Any]:
+    """The part of a checkpoint that :func:`load_checkpoint` reads, its floating-point weights in ``dtype``.
+
+    Raises:
+        InputError: when the checkpoint cannot be used, see :func:`load_checkpoint`.
+    """
+    load_checkpoint(path)
+    content = read_torch_file(path)
     return {
         CARD_KEY: content[CARD_KEY],
         "state_dict": {

@@ -102,7 +102,7 @@ class VideoClassifier(L.LightningModule):
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor | None:
         if batch["failures"] and len(batch["label"]) < 2:
-            # The failure log lists the broken videos; the one that may be left gives batch norm nothing to normalise by.
+            # The failure log lists the broken videos; a single clip left gives batch norm nothing to normalise by.
             return None
         logits = self(batch["video"])
         loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.label_smoothing)

@@ -16,6 +16,7 @@ from videosoft.errors import InputError
 from videosoft.models import load_checkpoint
 from videosoft.training.callbacks import ClipRate, FailureLog, PredictionWriter
 from videosoft.training.classifier import VideoClassifier
+from videosoft.training.configuration import configuration_errors_as_input_errors
 from videosoft.training.datamodule import KineticsDataModule
 
 
@@ -110,9 +111,10 @@ class VideosoftCLI(LightningCLI):
         ]
         if configured.get("enable_progress_bar") is not False:
             callbacks.append(TQDMProgressBar(leave=True))
-        return super().instantiate_trainer(
-            logger=loggers, callbacks=[*callbacks, *(configured.get("callbacks") or [])], **kwargs
-        )
+        with configuration_errors_as_input_errors():
+            return super().instantiate_trainer(
+                logger=loggers, callbacks=[*callbacks, *(configured.get("callbacks") or [])], **kwargs
+            )
 
     @property
     def _subconfig(self) -> Any:

@@ -10,6 +10,7 @@ from videosoft.data import Preprocessing
 from videosoft.models import load_checkpoint
 from videosoft.training.callbacks import PredictionWriter
 from videosoft.training.classifier import VideoClassifier
+from videosoft.training.configuration import configuration_errors_as_input_errors
 from videosoft.training.datamodule import KineticsDataModule
 
 
@@ -63,15 +64,17 @@ def evaluate_checkpoint(
         test_views=views,
         class_names=list(loaded.class_names),
     )
-    trainer = L.Trainer(
-        accelerator=accelerator,
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        callbacks=[
-            TQDMProgressBar(leave=True),
-            PredictionWriter(output_dir, checkpoint_hash=loaded.metadata["checkpoint_hash"], command=command),
-        ],
-    )
+    callbacks = [
+        TQDMProgressBar(leave=True),
+        PredictionWriter(output_dir, checkpoint_hash=loaded.metadata["checkpoint_hash"], command=command),
+    ]
+    with configuration_errors_as_input_errors():
+        trainer = L.Trainer(
+            accelerator=accelerator,
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            callbacks=callbacks,
+        )
     trainer.test(VideoClassifier.from_loaded(loaded), datamodule=data, verbose=False)

@@ -1,0 +1,159 @@
+"""tools/evaluate_kinetics.py and tools/export_weights.py on a small checkpoint and real files."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from videosoft.data import Preprocessing, load_views, normalize_clip
+from videosoft.evaluation import read_predictions
+from videosoft.models import create_checkpoint_card, create_model, load_checkpoint
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+CLASS_NAMES = ("zebra", "ape")  # not sorted: the order is the checkpoint's
+PREPROCESSING = Preprocessing(num_frames=8, sampling_stride=1, short_side=36, crop=32)
+
+
+def run_tool(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: str | Path) -> int:
+    monkeypatch.setattr(sys, "argv", [str(TOOLS / name), *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(TOOLS / name), run_name="__main__")
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    kwargs = {"pool": "soft", "width": 0.0625}
+    network = create_model("r3d50", num_classes=2, **kwargs)
+    card = create_checkpoint_card(
+        model_name="r3d50",
+        model_kwargs=kwargs,
+        class_names=CLASS_NAMES,
+        preprocessing=PREPROCESSING.to_dict(),
+        data={},
+    )
+    path = tmp_path / "a.ckpt"
+    state = {f"network.{name}": value for name, value in network.state_dict().items()}
+    torch.save({"state_dict": state, "videosoft": card, "optimizer_states": []}, path)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Class folders without any CSV: three good videos of different look, a broken one, a short one."""
+    generator = np.random.default_rng(0)
+    for label, name, num_frames in (("ape", "a", 12), ("ape", "b", 20), ("zebra", "c", 9), ("zebra", "short", 4)):
+        path = tmp_path / "data" / "val" / label / f"{name}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for image in generator.integers(0, 255, (num_frames, 48, 64, 3), dtype=np.uint8):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode())
+    (tmp_path / "data" / "val" / "zebra" / "text.mp4").write_text("this is not a video")
+    return tmp_path / "data"
+
+
+def test_evaluation_equals_a_loop_over_views(
+    checkpoint: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    base = ("--ckpt_path", checkpoint, "--data.root", root, "--views", "3x3", "--output", output)
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, "--num_workers", 0, "--batch_size", 4) == 0
+    assert "3 of 5 videos" in capsys.readouterr().out
+    table = read_predictions(output / "predictions.parquet")
+    rows = {row["video_id"]: row for row in table.rows.to_pylist()}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        **{"a": "ok", "b": "ok", "c": "ok"},
+        **{"short": "too_short", "text": "unreadable"},
+    }
+    network = load_checkpoint(checkpoint).network
+    for name, label in (("a", "ape"), ("b", "ape"), ("c", "zebra")):
+        views = load_views(root / "val" / label / f"{name}.mp4", PREPROCESSING, 3, 3).video
+        with torch.no_grad():
+            one_by_one = [
+                network(normalize_clip(view[None], PREPROCESSING.mean, PREPROCESSING.std))[0] for view in views
+            ]
+        expected = torch.stack([torch.softmax(logits, 0) for logits in one_by_one]).mean(0)
+        np.testing.assert_allclose(rows[name]["probabilities"], expected.numpy(), atol=1e-5)
+        assert rows[name]["prediction"] == int(expected.argmax())
+        assert rows[name]["label"] == CLASS_NAMES.index(label)
+        assert rows[name]["num_views"] == 9
+    metrics = json.loads((output / "metrics.json").read_text())
+    correct = [rows[name]["prediction"] == rows[name]["label"] for name in "abc"]
+    assert metrics["top1"] == pytest.approx(np.mean(correct))
+    assert (metrics["num_videos"], metrics["num_evaluated"], metrics["protocol"]) == (5, 3, "3x3")
+
+
+def test_short_videos_are_looped_on_request(
+    checkpoint: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = ("--ckpt_path", checkpoint, "--data.root", root, "--views", "1x1", "--num_workers", 0)
+    code = run_tool(monkeypatch, "evaluate_kinetics.py", *base, "--short_videos", "loop", "--output", tmp_path / "out")
+    assert code == 0
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["num_evaluated"] == 4
+
+
+def test_results_are_not_overwritten_unless_asked(
+    checkpoint: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ("--ckpt_path", checkpoint, "--data.root", root, "--views", "1x1", "--num_workers", 0)
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base) == 0
+    written = (checkpoint.parent / "evaluation_val_1x1" / "metrics.json").read_bytes()
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base) == 2
+    assert "already holds an evaluation: pass --overwrite" in capsys.readouterr().err
+    assert (checkpoint.parent / "evaluation_val_1x1" / "metrics.json").read_bytes() == written
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, "--overwrite") == 0
+
+
+BAD_ARGUMENTS = [
+    (["--ckpt_path", "{tmp}/none.ckpt"], r"none.ckpt does not exist"),
+    (["--ckpt_path", "{tmp}/data/val/zebra/text.mp4"], r"is not a checkpoint"),
+    (["--data.root", "{tmp}/none"], r"none is not a folder"),
+    (["--data.split", "train"], r"neither train.csv nor a folder train/"),
+    (["--views", "ten"], r"views='ten'"),
+    (["--batch_size", "0"], r"batch_size=0"),
+    (["--output", "{tmp}/a.ckpt"], r"is a file"),
+    (["--accelerator", "abacus"], r"abacus"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_ARGUMENTS)
+def test_bad_arguments(
+    arguments: list[str],
+    message: str,
+    checkpoint: Path,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    filled = [argument.format(tmp=tmp_path) for argument in arguments]
+    base = ("--ckpt_path", checkpoint, "--data.root", root, "--num_workers", 0, "--output", tmp_path / "out")
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, *filled) == 2
+    printed = capsys.readouterr().err
+    assert printed.splitlines()[-1].startswith("error: ")
+    assert message in printed.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_export_weights_is_small_and_gives_the_same_answers(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = tmp_path / "small.ckpt"
+    assert run_tool(monkeypatch, "export_weights.py", "--ckpt_path", checkpoint, "--output", small) == 0
+    assert small.stat().st_size < 0.7 * checkpoint.stat().st_size
+    a, b = load_checkpoint(checkpoint), load_checkpoint(small)
+    assert (a.class_names, a.preprocessing) == (b.class_names, b.preprocessing)
+    clip = torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(a.network(clip), b.network(clip), rtol=0.02, atol=0.02)
+    assert run_tool(monkeypatch, "export_weights.py", "--ckpt_path", checkpoint, "--output", small) == 2
+    assert "pass --overwrite" in capsys.readouterr().err

@@ -1,0 +1,36 @@
+"""Make a small file of a checkpoint: its weights in half precision, with all that rebuilds and describes them.
+
+What only training needs (optimiser, schedule, counters) stays out; every tool reads the result like the original.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from videosoft.errors import InputError, run_command
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ckpt_path", type=Path, required=True, help="checkpoint of `lightning fit`")
+    parser.add_argument("--output", type=Path, required=True, help="file to write")
+    parser.add_argument("--dtype", choices=("float16", "bfloat16", "float32"), default="float16")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    arguments = parser.parse_args()
+    if arguments.output.exists() and not arguments.overwrite:
+        raise InputError(f"{arguments.output} exists: pass --overwrite, or another --output.")
+    # Here, not at the top: --help and wrong arguments need not wait for torch.
+    import torch
+
+    from videosoft.models import export_weights
+
+    content = export_weights(arguments.ckpt_path, dtype=getattr(torch, arguments.dtype))
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = arguments.output.with_name(f".{arguments.output.name}.unfinished")
+    torch.save(content, unfinished)
+    unfinished.replace(arguments.output)
+    print(f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
