@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 # One thread and no lookahead: the same frames give the same bytes, and many small files are written in parallel.
 # A key frame every 12 frames and no B-frames keep random access cheap for training.
-_X264_OPTIONS = {"preset": "veryfast", "crf": "20", "threads": "1", "g": "12", "bf": "0", "rc-lookahead": "0"}
+_X264_OPTIONS = {"preset": "veryfast", "crf": "23", "threads": "1", "g": "12", "bf": "0", "rc-lookahead": "0"}
 
 
 def write_mp4(path: Path, frames: npt.NDArray[np.uint8], fps: int) -> None:

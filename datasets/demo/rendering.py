@@ -32,11 +32,11 @@ def _render_background(rng: np.random.Generator, split: str) -> Image:
     tile = _paint(
         field,
         (hue, saturation, value),
-        ((hue + rng.uniform(-0.15, 0.15)) % 1, saturation, value + rng.uniform(0.12, 0.3)),
+        ((hue + rng.uniform(-0.15, 0.15)) % 1, saturation, value + rng.uniform(0.1, 0.25)),
     )
     # The seamless tile, continued by a window, so that every window is one slice.
     tile = np.pad(tile, ((0, 0), (0, FRAME_SIZE + 1), (0, FRAME_SIZE + 1)), mode="wrap")
-    heading, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.0)
+    heading, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.7)
     start = rng.uniform(0, _TILE_SIZE, 2)
     frames = np.empty((NUM_FRAMES, 3, FRAME_SIZE, FRAME_SIZE), np.float32)
     for t in range(NUM_FRAMES):
@@ -102,8 +102,8 @@ def _render_object(scene: Scene, patch: Image) -> tuple[Image, npt.NDArray[np.in
 
 
 def _find_boxes(coverage: Image, corners: npt.NDArray[np.int64]) -> Boxes:
-    """Boxes (T, 4) as x0, y0, x1, y1, the last two excluded, around the pixels covered by a quarter or more."""
-    covered: npt.NDArray[np.bool_] = np.greater_equal(coverage, 0.25)
+    """Boxes (T, 4) as x0, y0, x1, y1, the last two excluded, around the pixels covered by a tenth or more."""
+    covered: npt.NDArray[np.bool_] = np.greater_equal(coverage, 0.1)
     boxes = np.empty((len(coverage), 4), np.int32)
     for axis, column in ((2, 1), (1, 0)):  # y from rows, x from columns
         line = np.any(covered, axis=axis)
@@ -131,6 +131,6 @@ def render_scene(scene: Scene, *, with_object: bool = True) -> tuple[Frames, Box
     light = 1 + rng.uniform(0, 0.06) * np.sin(2 * np.pi * (rng.random() + np.arange(NUM_FRAMES) / rng.uniform(10, 40)))
     frames *= light.astype(np.float32)[:, None, None, None]
     noise = rng.standard_normal((NUM_FRAMES, 1, FRAME_SIZE, FRAME_SIZE), dtype=np.float32)
-    frames += np.float32(rng.uniform(3, 8)) * noise
+    frames += np.float32(rng.uniform(2, 6)) * noise
     np.clip(frames, 0, 255, out=frames)
     return np.ascontiguousarray(frames.astype(np.uint8).transpose(0, 2, 3, 1)), _find_boxes(pixels[3], corners)

@@ -89,13 +89,13 @@ def draw_scene(seed: int, split: str, index: int, *, control: bool = False) -> S
         speed = direction / frames_per_cycle if name == moving else 0.0
         cycles[name] = (rng.random() + speed * frame) % 1
 
-    largest_radius = rng.uniform(16, 19)
-    radius = largest_radius * rng.uniform(1.8, 2.2) ** (cycles["size"] - 1)
+    largest_radius = rng.uniform(17, 20)
+    radius = largest_radius * rng.uniform(1.8, 2.1) ** (cycles["size"] - 1)
     centers = []
     for name in ("x", "y"):
         # A slight shake, so that no coordinate is ever quite still.
-        amplitude = rng.uniform(0.3, 0.8)
-        shake = amplitude * np.sin(2 * np.pi * (rng.random() + frame / rng.uniform(6, 14)))
+        amplitude = rng.uniform(0.2, 0.6)
+        shake = amplitude * np.sin(2 * np.pi * (rng.random() + frame / rng.uniform(10, 20)))
         # Room for the largest size plus the shake and a pixel for soft edges: the object never leaves the frame.
         first = largest_radius + amplitude + 1
         room = FRAME_SIZE - 2 * first

@@ -41,7 +41,7 @@ def draw_polygon(rng: np.random.Generator, size: int) -> Mask:
     y, x = _create_grid(size)
     count = int(rng.integers(3, 8))
     turn = (np.arange(count) + rng.uniform(-0.3, 0.3, count)) * 2 * np.pi / count
-    radius = rng.uniform(0.5, 1, count)
+    radius = rng.uniform(0.55, 1, count)
     radius[rng.integers(count)] = 1
     corners = (radius[:, None] * np.stack([np.cos(turn), np.sin(turn)], 1)).astype(np.float32)
     inside = np.zeros((size, size), bool)
@@ -54,7 +54,7 @@ def draw_polygon(rng: np.random.Generator, size: int) -> Mask:
 def draw_letter(rng: np.random.Generator, size: int) -> Mask:
     """A letter-like sign of two or three thick strokes."""
     y, x = _create_grid(size)
-    half_width = rng.uniform(0.2, 0.28)
+    half_width = rng.uniform(0.24, 0.32)
     strokes = np.array(_LETTERS[rng.integers(len(_LETTERS))], np.float32)
     # The farthest stroke end, half a stroke added, touches the unit circle.
     strokes *= (1 - half_width) / np.hypot(strokes[:, 0::2], strokes[:, 1::2]).max()
