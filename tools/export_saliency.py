@@ -71,10 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     num_done = len(outcomes) - len(failures)
     print(f"{num_done} of {len(outcomes)} videos explained")
     for failure in failures:
-        print(f"  {failure.status}: {_make_printable(failure.path)}: {failure.reason}")
+        print(_make_printable(f"  {failure.status}: {failure.path}: {failure.reason}"))
     if num_done == 0:
         raise InputError(f"no video could be explained; the reasons are above and in {args.output / 'manifest.json'}")
-    print(f"results in {args.output}: open the _overlay.mp4 and _sheet.png files; manifest.json lists all")
+    print(
+        _make_printable(
+            f"results in {args.output}: open the _overlay.mp4 and _sheet.png files; manifest.json lists all"
+        )
+    )
 
 
 def format_outcome(outcome: "VideoOutcome") -> str:

@@ -42,18 +42,19 @@ def test_unknown_targets_are_named(target: str, message: str) -> None:
 
 
 def test_videos_are_found_once_and_sorted(tmp_path: Path) -> None:
-    for name in ("b/2.mp4", "b/1.MP4", "a/3.webm", "a/notes.txt", "odd.bin"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in ("b/2.mp4", "b/1.MP4", "a/3.webm", "a/notes.txt", "odd.bin", "b/results/deep/2_overlay.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).touch()
-    found = find_videos([tmp_path / "odd.bin", tmp_path, tmp_path / "a" / ".." / "b" / "2.mp4"])
+    paths = [tmp_path / "odd.bin", tmp_path, tmp_path / "a" / ".." / "b" / "2.mp4"]
+    found = find_videos(paths, exclude=tmp_path / "b" / "results")
     assert found == [tmp_path / name for name in ("odd.bin", "a/3.webm", "b/1.MP4", "b/2.mp4")]
 
 
 def test_missing_videos_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.mp4 does not exist"):
-        find_videos([tmp_path / "nowhere.mp4"])
+        find_videos([tmp_path / "nowhere.mp4"], exclude=tmp_path / "results")
     with pytest.raises(InputError, match="no video under folder"):
-        find_videos([tmp_path])
+        find_videos([tmp_path], exclude=tmp_path / "results")
 
 
 @pytest.mark.parametrize(

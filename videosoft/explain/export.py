@@ -87,7 +87,7 @@ class SaliencyExport:
         overwrite: bool,
         command: Sequence[str],
     ) -> None:
-        self.videos = find_videos(video_paths)[:max_videos]
+        self.videos = find_videos(video_paths, exclude=output)[:max_videos]
         self._folder = OutputFolder(output, overwrite=overwrite)
         self._device = _resolve_device(device)
         self._models = _load_models(checkpoints, self._device)
@@ -226,7 +226,10 @@ def _load_models(checkpoints: Sequence[Path], device: torch.device) -> list[_Mod
         loaded.network.to(device)
         card: dict[str, Any] = loaded.metadata["model"]
         title = " ".join(str(part) for part in (card["name"], card["kwargs"].get("pool")) if part)
-        preprocessing = Preprocessing.from_dict(loaded.preprocessing)
+        try:
+            preprocessing = Preprocessing.from_dict(loaded.preprocessing)
+        except InputError as error:
+            raise InputError(f"checkpoint {path}: {error}") from error
         models.append(_Model(letter, f"{letter}: {title}" if letter else title, label, path, loaded, preprocessing))
     for model in models[1:]:
         for setting in FRAME_SETTINGS:

@@ -11,12 +11,15 @@ __all__ = ["VIDEO_SUFFIXES", "find_videos"]
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg"})
 
 
-def find_videos(paths: Sequence[Path]) -> list[Path]:
+def find_videos(paths: Sequence[Path], *, exclude: Path) -> list[Path]:
     """Return the videos under ``paths``: files as given, folders searched recursively and sorted; each file once.
+
+    The folder ``exclude`` is not searched: an export into a folder among the videos must not explain its own overlays.
 
     Raises InputError for a path that does not exist and for a folder without videos.
     """
     videos: dict[Path, Path] = {}
+    excluded = exclude.resolve()
     for path in paths:
         if path.is_file():
             found = [path]
@@ -25,7 +28,7 @@ def find_videos(paths: Sequence[Path]) -> list[Path]:
                 Path(folder, name)
                 for folder, _, names in os.walk(path)
                 for name in names
-                if Path(name).suffix.lower() in VIDEO_SUFFIXES
+                if Path(name).suffix.lower() in VIDEO_SUFFIXES and excluded not in Path(folder, name).resolve().parents
             )
             if not found:
                 raise InputError(f"no video under folder {path} (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
