@@ -28,11 +28,11 @@ def _render_background(rng: np.random.Generator, split: str) -> Image:
     families = TEXTURE_FAMILIES[split]
     field = families[rng.integers(len(families))](rng, _TILE_SIZE, int(rng.integers(3, 8)))
     hue, saturation = rng.random(), rng.uniform(0, 0.35)
-    value = rng.uniform(0.2, 0.55)
+    value = rng.uniform(0.12, 0.35)
     tile = _paint(
         field,
         (hue, saturation, value),
-        ((hue + rng.uniform(-0.15, 0.15)) % 1, saturation, value + rng.uniform(0.1, 0.25)),
+        ((hue + rng.uniform(-0.15, 0.15)) % 1, saturation, value + rng.uniform(0.08, 0.22)),
     )
     # The seamless tile, continued by a window, so that every window is one slice.
     tile = np.pad(tile, ((0, 0), (0, FRAME_SIZE + 1), (0, FRAME_SIZE + 1)), mode="wrap")
@@ -61,11 +61,11 @@ def _draw_object(scene: Scene) -> Image:
     saturation = rng.uniform(0.65, 0.95)
     colour = _paint(
         np.clip(0.6 * field + 0.4 * shade, 0, 1),
-        ((scene.hue + 0.3 * scene.hue_shift) % 1, saturation, rng.uniform(0.15, 0.35)),
+        ((scene.hue + 0.3 * scene.hue_shift) % 1, saturation, rng.uniform(0.2, 0.4)),
         (scene.hue, saturation, rng.uniform(0.85, 1)),
     )
     rim = mask & ~ndimage.binary_erosion(mask, iterations=3)
-    colour[:, rim] = rng.choice((20.0, 235.0))
+    colour[:, rim] = rng.uniform(215, 250)
     patch = np.concatenate([colour * mask, mask[None]], dtype=np.float32)
     return patch.reshape(4, _PATCH_SIZE, 2, _PATCH_SIZE, 2).mean((2, 4))
 

@@ -85,12 +85,12 @@ def draw_scene(seed: int, split: str, index: int, *, control: bool = False) -> S
     frame = np.arange(NUM_FRAMES)
     cycles = {}
     for name in ("x", "y", "size", "angle"):
-        frames_per_cycle = rng.uniform(36, 60) if name == "angle" else rng.uniform(18, 26)
+        frames_per_cycle = rng.uniform(36, 60) if name == "angle" else rng.uniform(17, 22)
         speed = direction / frames_per_cycle if name == moving else 0.0
         cycles[name] = (rng.random() + speed * frame) % 1
 
-    largest_radius = rng.uniform(17, 20)
-    radius = largest_radius * rng.uniform(1.8, 2.1) ** (cycles["size"] - 1)
+    largest_radius = rng.uniform(19, 22)
+    radius = largest_radius * rng.uniform(1.8, 2.0) ** (cycles["size"] - 1)
     centers = []
     for name in ("x", "y"):
         # A slight shake, so that no coordinate is ever quite still.

@@ -29,7 +29,7 @@ def draw_blob(rng: np.random.Generator, size: int) -> Mask:
     """A smooth closed curve with a few lobes: radius = 1 + low harmonics of the angle."""
     y, x = _create_grid(size)
     harmonics = np.arange(1, 5, dtype=np.float32)
-    amplitude = rng.uniform(0.15, 0.4, 4).astype(np.float32) / np.sqrt(harmonics)
+    amplitude = rng.uniform(0.2, 0.5, 4).astype(np.float32) / np.sqrt(harmonics)
     phase = rng.uniform(0, 2 * np.pi, 4).astype(np.float32)
     turn = np.linspace(0, 2 * np.pi, 181, dtype=np.float32)
     radius = np.maximum(1 + (amplitude * np.cos(turn[:, None] * harmonics + phase)).sum(1), 0.35)

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 pytestmark = pytest.mark.slow
 
-NUM_TRAIN, NUM_VAL = 480, 320
+NUM_TRAIN, NUM_VAL = 480, 240
 CHANCE = 1 / 8
 # The first frame, the last, and one between.
 FRAMES = (0, 11, scenes.NUM_FRAMES - 1)
@@ -33,11 +33,13 @@ def describe_frame(frame: np.ndarray) -> np.ndarray:
     cell = np.arange(len(gray)) // (len(gray) // 6)
     index = (cell[:, None] * 6 + cell[None, :]) * 8 + turn
     gradients = np.bincount(index.ravel(), np.hypot(down, right).ravel(), minlength=6 * 6 * 8)
-    hues = np.bincount((hue * 15.99).astype(int).ravel(), (saturation**2 * value).ravel(), minlength=16)
+    # Hues of vivid pixels only; bins are centred on multiples of 1/16 turn.
+    vividness = np.where(saturation > 0.5, saturation * value, 0)
+    hues = np.bincount((hue * 16 + 0.5).astype(int).ravel() % 16, vividness.ravel(), minlength=16)
     values = np.bincount((value * 15.99).astype(int).ravel(), minlength=16)
     saturated = small.max(-1) - small.min(-1)
     return np.concatenate(
-        [small.ravel(), saturated.ravel(), gradients, hues / hues.sum(), values / values.sum()]
+        [small.ravel(), saturated.ravel(), gradients, hues / max(hues.sum(), 1e-6), values / values.sum()]
     ).astype(np.float32)
 
 
@@ -61,7 +63,7 @@ def probe_frames(root: Path) -> np.ndarray:
     x_val, y_val = describe_split(root, "val")
     classifiers: list[Callable[[], Any]] = [
         lambda: make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300)),
-        lambda: ExtraTreesClassifier(300, min_samples_leaf=2, max_features=0.1, random_state=0, n_jobs=1),
+        lambda: ExtraTreesClassifier(150, min_samples_leaf=2, max_features=0.1, random_state=0, n_jobs=1),
     ]
     return np.array(
         [
@@ -83,5 +85,5 @@ def test_one_frame_tells_the_control_class_and_not_the_action(
     if kind == "control":
         assert (accuracy.max(0) >= 0.9).all(), accuracy
     else:
-        # 320 videos: one standard deviation of a guesser is 1.8 points.
+        # 240 videos: one standard deviation of a guesser is 2.1 points.
         assert (np.abs(accuracy - CHANCE) <= 0.1).all(), accuracy
