@@ -115,5 +115,14 @@ def test_bad_arguments_are_named(name: str, kwargs: dict, message: str) -> None:
         create_model(name, **{"num_classes": 2, **kwargs})
 
 
+@pytest.mark.parametrize("name", ["r3d50", "r3d50_stergiou"])
+def test_zero_init_makes_every_bottleneck_its_shortcut(name: str) -> None:
+    network = create_model(name, num_classes=2, width=0.0625, zero_init_last_norm=True).eval()
+    block = network.layer2[1]
+    x = torch.randn(1, block.conv1.in_channels, 2, 4, 4).relu()
+    torch.testing.assert_close(block(x), x)
+    assert create_model(name, num_classes=2, width=0.0625).layer2[1].bn3.weight.abs().min() == 1
+
+
 def test_list_models() -> None:
     assert list_models() == ["r3d50", "r3d50_stergiou", "slow_r50"]
