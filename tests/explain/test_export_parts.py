@@ -10,6 +10,7 @@ import torch
 
 from videosoft.errors import InputError
 from videosoft.explain import SaliencyTube, read_saliency, write_saliency
+from videosoft.explain.export import _label_files
 from videosoft.explain.output_folder import OutputFolder, make_safe_name
 from videosoft.explain.targets import parse_target
 from videosoft.explain.video_files import find_videos
@@ -39,6 +40,20 @@ def test_target_is_a_name_or_an_index(target: str, name: str) -> None:
 def test_unknown_targets_are_named(target: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_target(target, CLASSES, owner="a.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("paths", "labels"),
+    [
+        (["a/one.ckpt"], ["one.ckpt"]),
+        (["a/one.ckpt", "b/two.ckpt"], ["one.ckpt", "two.ckpt"]),
+        (["runs/a/last.ckpt", "runs/b/last.ckpt"], ["a/last.ckpt", "b/last.ckpt"]),
+        (["/r/a/v0/ck/last.ckpt", "/r/b/v0/ck/last.ckpt"], ["a/…/last.ckpt", "b/…/last.ckpt"]),
+        (["same.ckpt", "same.ckpt"], ["same.ckpt", "same.ckpt"]),
+    ],
+)
+def test_checkpoints_of_one_name_are_told_apart_by_their_folders(paths: list[str], labels: list[str]) -> None:
+    assert _label_files([Path(path) for path in paths]) == labels
 
 
 def test_videos_are_found_once_and_sorted(tmp_path: Path) -> None:

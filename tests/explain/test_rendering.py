@@ -225,7 +225,8 @@ def test_an_interrupted_video_leaves_nothing_and_keeps_the_old(tmp_path: Path) -
     path.write_bytes(b"old")
 
     def frames_until_interrupted():
-        yield np.zeros((16, 16, 3), np.uint8)
+        yield from np.zeros((200, 16, 16, 3), np.uint8)  # more than the encoder holds back: the file has begun
+        assert len(list(tmp_path.iterdir())) == 2
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -87,8 +87,8 @@ class SaliencyExport:
         overwrite: bool,
         command: Sequence[str],
     ) -> None:
-        self.videos = find_videos(video_paths, exclude=output)[:max_videos]
         self._folder = OutputFolder(output, overwrite=overwrite)
+        self.videos = find_videos(video_paths, exclude=output)[:max_videos]
         self._device = _resolve_device(device)
         self._models = _load_models(checkpoints, self._device)
         self._target = target
@@ -216,9 +216,7 @@ def _resolve_device(device: str) -> torch.device:
 
 
 def _load_models(checkpoints: Sequence[Path], device: torch.device) -> list[_Model]:
-    labels = [path.name for path in checkpoints]
-    if len(set(labels)) < len(labels):
-        labels = [str(Path(path.absolute().parent.name, path.name)) for path in checkpoints]
+    labels = _label_files(checkpoints)
     letters = ["A", "B"] if len(checkpoints) > 1 else [""]
     models = []
     for path, label, letter in zip(checkpoints, labels, letters, strict=True):
@@ -240,6 +238,19 @@ def _load_models(checkpoints: Sequence[Path], device: torch.device) -> list[_Mod
                     f"first and {theirs} in the second; compare checkpoints that share {', '.join(FRAME_SETTINGS)}"
                 )
     return models
+
+
+def _label_files(paths: Sequence[Path]) -> list[str]:
+    """Return short names that tell the files apart: runs/a/v0/last.ckpt, runs/b/v0/last.ckpt -> a/…/last.ckpt, ..."""
+    names = [path.name for path in paths]
+    if len(set(names)) == len(names):
+        return names
+    # From the file upwards: the first folder that differs.
+    for depth, folders in enumerate(zip(*(path.absolute().parent.parts[::-1] for path in paths), strict=False)):
+        if len(set(folders)) == len(folders):
+            between = "/…/" if depth > 0 else "/"
+            return [f"{folder}{between}{name}" for folder, name in zip(folders, names, strict=True)]
+    return names
 
 
 def _describe_outcome(model: _Model, saliency: SaliencyTube) -> ModelOutcome:

@@ -31,7 +31,8 @@ def find_videos(paths: Sequence[Path], *, exclude: Path) -> list[Path]:
                 if Path(name).suffix.lower() in VIDEO_SUFFIXES and excluded not in Path(folder, name).resolve().parents
             )
             if not found:
-                raise InputError(f"no video under folder {path} (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
+                suffixes = ", ".join(sorted(VIDEO_SUFFIXES))
+                raise InputError(f"no video under folder {path} (looked for {suffixes} outside the output folder)")
         else:
             raise InputError(f"video {path} does not exist; give files or folders that hold videos")
         for video in found:
