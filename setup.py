@@ -11,8 +11,8 @@ from typing import Any
 
 from setuptools import Extension, setup
 
-SOURCES = ["csrc/softpool.cpp", "csrc/cpu/softpool_cpu.cpp"]
-HEADERS = ["csrc/geometry.h", "csrc/cpu/exponential.h", "csrc/cpu/softpool_kernels.h"]
+SOURCES = ["csrc/softpool.cpp", "csrc/cpu/softpool_cpu.cpp", "csrc/cpu/lane_kernels.cpp"]
+HEADERS = ["csrc/geometry.h", "csrc/cpu/lane_kernels.h", "csrc/cpu/softpool_kernels.h"]
 # The oldest torch whose stable ABI the library asks for: 2.10.
 TORCH_TARGET_VERSION = "0x020a000000000000"
 

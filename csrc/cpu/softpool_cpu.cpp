@@ -2,6 +2,7 @@
 // softpool_kernels.h.
 
 #include "../geometry.h"
+#include "softpool_kernels.h"
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -12,19 +13,12 @@
 #include <torch/headeronly/util/Half.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <cstring>
-#include <limits>
 #include <optional>
-#include <type_traits>
 #include <vector>
 
 namespace videosoft {
 namespace {
-
-#include "exponential.h"
-#include "softpool_kernels.h"
 
 using torch::headeronly::MemoryFormat;
 using torch::headeronly::ScalarType;
@@ -106,12 +100,12 @@ Tensor softpool_forward(
     const Softmax<accumulator_t<T>> softmax(temperature, geometry.num_cells(), exact_gradient);
     const T* from = static_cast<const T*>(source.const_data_ptr());
     T* to = static_cast<T*>(output.mutable_data_ptr());
-    const int64_t channels = channels_last ? geometry.channels : 1;
+    const Layout layout(geometry, channels_last);
     const int64_t parts = channels_last ? geometry.batch : geometry.batch * geometry.channels;
-    const int64_t grain_size = choose_grain_size(geometry.output[2] * channels * geometry.num_cells());
+    const int64_t grain_size = choose_grain_size(geometry.output[2] * layout.channels * geometry.num_cells());
     const int64_t num_rows = parts * geometry.output[0] * geometry.output[1];
     torch::stable::parallel_for(0, num_rows, grain_size, [&](int64_t begin, int64_t end) {
-      pool_rows<T>(from, to, geometry, softmax, channels_last, begin, end);
+      pool_rows<T>(from, to, geometry, layout, softmax, begin, end);
     });
   });
   return output;
@@ -151,12 +145,13 @@ Tensor softpool_backward(
     const T* from = static_cast<const T*>(source.const_data_ptr());
     const T* upstream = static_cast<const T*>(gradient.const_data_ptr());
     T* to = static_cast<T*>(grad_input.mutable_data_ptr());
+    const Layout layout(geometry, channels_last);
     const int64_t parts_per_sample = channels_last ? (geometry.channels + kLanes - 1) / kLanes : geometry.channels;
     const int64_t lanes = channels_last ? std::min<int64_t>(geometry.channels, kLanes) : 1;
     const int64_t grain_size = choose_grain_size(geometry.num_output() * geometry.num_cells() * lanes);
     torch::stable::parallel_for(
         0, geometry.batch * parts_per_sample, grain_size, [&](int64_t begin, int64_t end) {
-          pool_parts_backward<T>(upstream, from, to, geometry, softmax, channels_last, begin, end);
+          pool_parts_backward<T>(upstream, from, to, geometry, layout, softmax, begin, end);
         });
   });
   return grad_input;

@@ -1,13 +1,31 @@
-// SoftPool on tiles of lanes. This file has no include of its own: softpool_cpu.cpp includes it once per instruction
-// set, inside a namespace each.
+// SoftPool on tiles of lanes.
 //
 // A tile is a run of output cells that lie side by side in memory: cells of one row (contiguous layout) or channels of
-// one position (channels last). Cell i of the window is then a strided run of the input, loaded into a buffer of lanes
-// with -inf where the input ends: -inf has weight 0, which is just what padding means. All arithmetic runs over lanes.
+// one position (channels last). All arithmetic runs over its lanes. The input comes in runs: the part of one input row
+// under the tile, or the tile's channels of one input cell. A run is converted to the accumulator's type and split into
+// `step` phases, so that the i-th cell of all windows is a stretch of neighbouring lanes: with stride 2,
+//
+//     input   a b c d e f g     ->    phase 0: a c e g    phase 1: b d f
+//     window cells 0, 1, 2 of lanes 0, 1, 2:  a c e,  b d f,  c e g
+//
+// Positions outside the input hold -inf, which has weight 0: just what padding means.
+
+#pragma once
+
+#include "../geometry.h"
+#include "lane_kernels.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+#include <vector>
+
+namespace videosoft {
 
 constexpr int kLanes = 32;
-constexpr int kBlock = 16; // lanes are filled up to a multiple of this
-constexpr int64_t kMaxStoredCells = 64; // larger windows are read again instead of kept
+constexpr int64_t kMaxStoredCells = 64; // larger windows are read and exponentiated again instead of kept
 
 template <typename T>
 struct Accumulator {
@@ -20,189 +38,255 @@ struct Accumulator<double> {
 template <typename T>
 using accumulator_t = typename Accumulator<T>::type;
 
-// The softmax's constants. Centred values are scale * (x - max), temperature is b / scale; scale is 1 unless b is tiny:
-// then b (x - max) does not underflow for far cells, and V of them could overflow the sum without the scale.
 template <typename A>
 struct Softmax {
-  A temperature;
-  A scale;
-  A inverse_scale;
-  A lowest; // centred values below this have weight 0
+  SoftmaxConstants<A> constants;
   bool exact_gradient;
 
   Softmax(double b, int64_t num_cells, bool exact) : exact_gradient(exact) {
     constexpr double kLargest = std::numeric_limits<A>::max();
-    double factor = 1.0;
+    double scale = 1.0;
     if (b < 0x1p-100) {
-      while (factor * 2 * num_cells > 1.0) {
-        factor /= 2;
+      while (scale * 2 * static_cast<double>(num_cells) > 1.0) {
+        scale /= 2;
       }
     }
-    scale = static_cast<A>(factor);
-    inverse_scale = static_cast<A>(1 / factor);
-    const double scaled = std::min(b / factor, kLargest);
-    temperature = static_cast<A>(scaled);
-    lowest = static_cast<A>(scaled > 0 ? std::max(kSmallestExponent<A> / scaled, -kLargest) : -kLargest);
+    const double temperature = std::min(b / scale, kLargest);
+    const double lowest = temperature > 0 ? std::max(kSmallestExponent<A> / temperature, -kLargest) : -kLargest;
+    constants = {
+        static_cast<A>(temperature), static_cast<A>(scale), static_cast<A>(1 / scale), static_cast<A>(lowest)};
   }
 };
 
-// Where the lanes of a tile lie; offsets are in elements from the plane (contiguous) or the sample (channels last).
-struct Tile {
-  bool channels_last;
-  int64_t channels; // of the tensor; 1 in the contiguous layout, where a plane is one channel
-  int64_t first_channel; // of the tile
-  int64_t position[3]; // of the output cell of lane 0
-  int lanes;
-  int64_t step; // elements of the input between two lanes
-
-  int64_t output_offset(const Geometry& geometry) const {
-    const int64_t cell = (position[0] * geometry.output[1] + position[1]) * geometry.output[2] + position[2];
-    return cell * channels + first_channel;
-  }
-};
-
-// Calls visit(cell, first, last) for each cell of the window that any lane has inside the input: lane l of
-// [first, last) is `step` elements from lane l - 1, and lane 0 would lie in spatial cell `cell`.
-template <typename Visit>
-inline void visit_cells(const Geometry& geometry, const Tile& tile, Visit&& visit) {
-  int64_t begin[3];
-  int64_t end[3];
-  for (int dim = 0; dim < 3; ++dim) {
-    const int64_t start = tile.position[dim] * geometry.stride[dim] - geometry.padding[dim];
-    begin[dim] = std::max<int64_t>(start, 0);
-    end[dim] = std::min(start + geometry.kernel[dim], geometry.input[dim]);
-  }
-  const int64_t start = tile.position[2] * geometry.stride[2] - geometry.padding[2];
-  for (int64_t t = begin[0]; t < end[0]; ++t) {
-    for (int64_t h = begin[1]; h < end[1]; ++h) {
-      const int64_t row = (t * geometry.input[1] + h) * geometry.input[2];
-      if (tile.channels_last) {
-        for (int64_t w = begin[2]; w < end[2]; ++w) {
-          visit(row + w, 0, tile.lanes);
-        }
-        continue;
-      }
-      for (int64_t w = start; w < start + geometry.kernel[2]; ++w) {
-        const int64_t first = w < 0 ? (-w + tile.step - 1) / tile.step : 0;
-        const int64_t room = w < geometry.input[2] ? (geometry.input[2] - 1 - w) / tile.step + 1 : 0;
-        const int64_t last = std::min<int64_t>(room, tile.lanes);
-        if (first < last) {
-          visit(row + w, static_cast<int>(first), static_cast<int>(last));
-        }
-      }
-    }
-  }
-}
-
-inline int round_up(int lanes) {
+inline int64_t round_up(int64_t lanes) {
   return (lanes + kBlock - 1) / kBlock * kBlock;
 }
 
+// How tiles and runs lie in memory.
+struct Layout {
+  bool channels_last;
+  int64_t channels; // per cell in memory: 1 in the contiguous layout, where a plane is one channel
+  int64_t step; // positions between two lanes of a run
+  int64_t cells_per_run;
+  int64_t runs; // per window, at most
+  int64_t phases;
+  int64_t phase_width;
+  std::vector<int64_t> lane_offsets; // where lane 0 of each cell lies in a run
+
+  Layout(const Geometry& geometry, bool channels_last_) : channels_last(channels_last_) {
+    channels = channels_last ? geometry.channels : 1;
+    step = channels_last ? 1 : geometry.stride[2];
+    cells_per_run = channels_last ? 1 : geometry.kernel[2];
+    runs = geometry.num_cells() / cells_per_run;
+    phases = std::min(step, cells_per_run);
+    phase_width = round_up(kLanes + (cells_per_run - 1) / step);
+    for (int64_t cell = 0; cell < cells_per_run; ++cell) {
+      lane_offsets.push_back(cell % step * phase_width + cell / step);
+    }
+  }
+
+  int64_t run_size() const {
+    return phases * phase_width;
+  }
+};
+
+struct Tile {
+  int64_t position[3]; // of the output cell of lane 0
+  int64_t first_channel; // of lane 0; 0 in the contiguous layout
+  int lanes;
+
+  int width() const {
+    return static_cast<int>(round_up(lanes));
+  }
+};
+
+// Calls visit(cell, begin, end) for each run under a tile: position p of [begin, end) is the cell `cell` + p of the plane
+// (contiguous), or channel first_channel + p of the cell (channels last); positions outside do not exist.
+template <typename Visit>
+inline void for_runs(const Geometry& geometry, const Layout& layout, const Tile& tile, Visit&& visit) {
+  int64_t start[3];
+  int64_t first[3];
+  int64_t last[3];
+  for (int dim = 0; dim < 3; ++dim) {
+    start[dim] = tile.position[dim] * geometry.stride[dim] - geometry.padding[dim];
+    first[dim] = std::max<int64_t>(start[dim], 0);
+    last[dim] = std::min(start[dim] + geometry.kernel[dim], geometry.input[dim]);
+  }
+  for (int64_t t = first[0]; t < last[0]; ++t) {
+    for (int64_t h = first[1]; h < last[1]; ++h) {
+      const int64_t row = (t * geometry.input[1] + h) * geometry.input[2];
+      if (layout.channels_last) {
+        for (int64_t w = first[2]; w < last[2]; ++w) {
+          visit(row + w, int64_t{0}, int64_t{tile.lanes});
+        }
+      } else {
+        const int64_t span = (tile.lanes - 1) * layout.step + layout.cells_per_run;
+        visit(row + start[2], first[2] - start[2], std::min(span, geometry.input[2] - start[2]));
+      }
+    }
+  }
+}
+
+// The lanes of one phase that exist: position lane * step + phase lies in [begin, end).
+struct LaneRange {
+  int64_t first;
+  int64_t last;
+
+  LaneRange(int64_t begin, int64_t end, int64_t phase, int64_t step)
+      : first(begin > phase ? divide_up(begin - phase, step) : 0), last(end > phase ? divide_up(end - phase, step) : 0) {}
+
+  // A division costs as much as many lanes: avoid it for the common strides.
+  static int64_t divide_up(int64_t distance, int64_t step) {
+    if (step == 1) {
+      return distance;
+    }
+    return step == 2 ? (distance + 1) / 2 : (distance + step - 1) / step;
+  }
+};
+
 template <int64_t kStep, typename T, typename A>
-inline void copy_lanes(const T* source, int64_t step, int first, int last, A* __restrict lanes) {
+inline void copy_phase(const T* source, int64_t step, LaneRange range, A* __restrict lanes) {
   const int64_t by = kStep ? kStep : step;
-  for (int lane = first; lane < last; ++lane) {
+  for (int64_t lane = range.first; lane < range.last; ++lane) {
     lanes[lane] = static_cast<A>(source[lane * by]);
   }
 }
 
 template <typename T, typename A>
-inline void load_lanes(const T* source, int64_t step, int first, int last, int width, A fill, A* __restrict lanes) {
-  for (int lane = 0; lane < first; ++lane) {
-    lanes[lane] = fill;
-  }
-  if (step == 1) {
-    copy_lanes<1>(source, step, first, last, lanes);
-  } else if (step == 2) {
-    copy_lanes<2>(source, step, first, last, lanes);
-  } else {
-    copy_lanes<0>(source, step, first, last, lanes);
-  }
-  for (int lane = last; lane < width; ++lane) {
-    lanes[lane] = fill;
-  }
-}
-
-// Calls body(lane) for all lanes up to width; the inner loop has a constant length, so that it vectorises without rest.
-template <typename Body>
-inline void for_lanes(int width, Body&& body) {
-  for (int block = 0; block < width; block += kBlock) {
-    for (int lane = block; lane < block + kBlock; ++lane) {
-      body(lane);
+inline void load_run(const T* source, int64_t begin, int64_t end, const Layout& layout, A* __restrict values) {
+  for (int64_t phase = 0; phase < layout.phases; ++phase) {
+    A* lanes = values + phase * layout.phase_width;
+    const LaneRange range(begin, end, phase, layout.step);
+    std::fill(lanes, lanes + range.first, -std::numeric_limits<A>::infinity());
+    std::fill(lanes + range.last, lanes + layout.phase_width, -std::numeric_limits<A>::infinity());
+    if (layout.step == 1) {
+      copy_phase<1>(source + phase, 1, range, lanes);
+    } else if (layout.step == 2) {
+      copy_phase<2>(source + phase, 2, range, lanes);
+    } else {
+      copy_phase<0>(source + phase, layout.step, range, lanes);
     }
   }
 }
 
-// One tile's softmax: maximum (NaN wins), sum of exponentials, sum of exponentials times centred values.
+// The reverse: adds the phases of a run to the cells they came from.
+template <typename A>
+inline void add_run(const A* __restrict values, int64_t begin, int64_t end, const Layout& layout, A* __restrict target) {
+  if (layout.step == 2 && layout.phases == 2) {
+    const A* __restrict odd = values + layout.phase_width;
+    int64_t position = begin;
+    if (position % 2 != 0 && position < end) {
+      target[position] += odd[position / 2];
+      ++position;
+    }
+    for (; position + 1 < end; position += 2) {
+      target[position] += values[position / 2];
+      target[position + 1] += odd[position / 2];
+    }
+    if (position < end) {
+      target[position] += values[position / 2];
+    }
+    return;
+  }
+  for (int64_t phase = 0; phase < layout.phases; ++phase) {
+    const A* lanes = values + phase * layout.phase_width;
+    const LaneRange range(begin, end, phase, layout.step);
+    for (int64_t lane = range.first; lane < range.last; ++lane) {
+      target[lane * layout.step + phase] += lanes[lane];
+    }
+  }
+}
+
+template <typename A>
+inline bool is_finite(A value) {
+  return std::abs(value) <= std::numeric_limits<A>::max();
+}
+
+// The softmax of one tile: maximum (NaN wins), sum of exponentials, sum of exponentials times centred values.
 template <typename T>
-struct TileSoftmax {
+class TileSoftmax {
+ public:
   using A = accumulator_t<T>;
 
   const Geometry& geometry;
+  const Layout& layout;
   const Softmax<A>& softmax;
   alignas(64) A maximum[kLanes];
   alignas(64) A centre[kLanes];
   alignas(64) A total[kLanes];
   alignas(64) A moment[kLanes];
-  alignas(64) A exponential[kLanes];
-  alignas(64) A centred[kLanes];
-  alignas(64) A stored[kMaxStoredCells][kLanes];
-  alignas(64) A scratch[kLanes];
 
-  TileSoftmax(const Geometry& geometry_, const Softmax<A>& softmax_) : geometry(geometry_), softmax(softmax_) {}
-
-  // visit(values, cell, first, last) for each cell; on the first pass values are loaded, later the stored ones serve.
-  template <typename Visit>
-  void visit_values(const T* input, const Tile& tile, bool load, Visit&& visit) {
-    constexpr A kMinusInfinity = -std::numeric_limits<A>::infinity();
-    const bool store = geometry.num_cells() <= kMaxStoredCells;
-    const int width = round_up(tile.lanes);
-    int64_t index = 0;
-    visit_cells(geometry, tile, [&](int64_t cell, int first, int last) {
-      A* values = store ? stored[index++] : scratch;
-      if (load || !store) {
-        const T* source = input + cell * tile.channels + tile.first_channel;
-        load_lanes(source, tile.step, first, last, width, kMinusInfinity, values);
-      }
-      visit(values, cell, first, last);
-    });
-  }
-
-  void exponentiate_cell(const A* __restrict values, int width) {
-    const A scale = softmax.scale;
-    const A lowest = softmax.lowest;
-    const A temperature = softmax.temperature;
-    for_lanes(width, [&](int lane) {
-      const A distance = values[lane] * scale - centre[lane];
-      const A bounded = distance < lowest ? lowest : distance;
-      const A power = exponentiate(temperature * bounded);
-      centred[lane] = bounded;
-      exponential[lane] = distance < lowest ? A(0) : power;
-    });
-  }
+  // With keep, exponentials and centred values of each cell are kept for for_cells.
+  TileSoftmax(const Geometry& geometry_, const Layout& layout_, const Softmax<A>& softmax_, bool keep)
+      : geometry(geometry_),
+        layout(layout_),
+        softmax(softmax_),
+        stores_(geometry.num_cells() <= kMaxStoredCells),
+        keeps_(keep && stores_),
+        values_(layout.run_size() * (stores_ ? layout.runs : 1)),
+        kept_(keeps_ ? 2 * kLanes * geometry.num_cells() : 2 * kLanes) {}
 
   void compute(const T* input, const Tile& tile) {
-    const int width = round_up(tile.lanes);
-    for_lanes(width, [&](int lane) {
-      maximum[lane] = -std::numeric_limits<A>::infinity();
-      total[lane] = 0;
-      moment[lane] = 0;
+    const int width = tile.width();
+    std::fill_n(maximum, width, -std::numeric_limits<A>::infinity());
+    std::fill_n(total, width, A(0));
+    std::fill_n(moment, width, A(0));
+    for_values(input, tile, true, [&](const A* values, int64_t) { update_maximum(width, values, maximum); });
+    for (int lane = 0; lane < width; ++lane) {
+      centre[lane] = is_finite(maximum[lane]) ? maximum[lane] * softmax.constants.scale : A(0);
+    }
+    for_values(input, tile, false, [&](const A* values, int64_t index) {
+      A* kept = kept_.data() + (keeps_ ? 2 * kLanes * index : 0);
+      exponentiate(width, softmax.constants, values, centre, kept, kept + kLanes, total, moment);
     });
-    visit_values(input, tile, true, [&](const A* __restrict values, int64_t, int, int) {
-      for_lanes(width, [&](int lane) {
-        const A value = values[lane];
-        maximum[lane] = (value > maximum[lane]) | (value != value) ? value : maximum[lane];
-      });
+  }
+
+  // After compute: calls visit(exponential, centred, cell of the run) cell by cell, and finish(cell, begin, end) at the
+  // end of each run.
+  template <typename Visit, typename Finish>
+  void for_cells(const T* input, const Tile& tile, Visit&& visit, Finish&& finish) {
+    const int width = tile.width();
+    alignas(64) A unused[2][kLanes] = {};
+    int64_t index = 0;
+    int64_t run = 0;
+    for_runs(geometry, layout, tile, [&](int64_t first, int64_t begin, int64_t end) {
+      const A* values = get_run(input, tile, run++, false, first, begin, end);
+      for (int64_t cell = 0; cell < layout.cells_per_run; ++cell) {
+        A* kept = kept_.data() + (keeps_ ? 2 * kLanes * index++ : 0);
+        if (!keeps_) {
+          const A* lanes = values + layout.lane_offsets[cell];
+          exponentiate(width, softmax.constants, lanes, centre, kept, kept + kLanes, unused[0], unused[1]);
+        }
+        visit(kept, kept + kLanes, cell);
+      }
+      finish(first, begin, end);
     });
-    for_lanes(width, [&](int lane) {
-      centre[lane] = std::abs(maximum[lane]) <= std::numeric_limits<A>::max() ? maximum[lane] * softmax.scale : A(0);
-    });
-    visit_values(input, tile, false, [&](const A* values, int64_t, int, int) {
-      exponentiate_cell(values, width);
-      for_lanes(width, [&](int lane) {
-        total[lane] += exponential[lane];
-        moment[lane] += exponential[lane] * centred[lane];
-      });
+  }
+
+ private:
+  bool stores_;
+  bool keeps_;
+  std::vector<A> values_; // the phases of one run, or of all of a window's
+  std::vector<A> kept_; // exponentials and centred values of one cell, or of all
+
+  const A* get_run(
+      const T* input, const Tile& tile, int64_t run, bool load, int64_t first, int64_t begin, int64_t end) {
+    A* values = values_.data() + (stores_ ? run * layout.run_size() : 0);
+    if (load || !stores_) {
+      load_run(input + first * layout.channels + tile.first_channel, begin, end, layout, values);
+    }
+    return values;
+  }
+
+  template <typename Visit>
+  void for_values(const T* input, const Tile& tile, bool load, Visit&& visit) {
+    int64_t index = 0;
+    int64_t run = 0;
+    for_runs(geometry, layout, tile, [&](int64_t first, int64_t begin, int64_t end) {
+      const A* values = get_run(input, tile, run++, load, first, begin, end);
+      for (int64_t cell = 0; cell < layout.cells_per_run; ++cell) {
+        visit(values + layout.lane_offsets[cell], index++);
+      }
     });
   }
 };
@@ -211,18 +295,17 @@ template <typename T>
 inline void pool_tile(TileSoftmax<T>& tile_softmax, const T* input, const Tile& tile, T* output) {
   using A = accumulator_t<T>;
   tile_softmax.compute(input, tile);
-  T* target = output + tile.output_offset(tile_softmax.geometry);
   for (int lane = 0; lane < tile.lanes; ++lane) {
     const A maximum = tile_softmax.maximum[lane];
     const A mean = tile_softmax.moment[lane] / tile_softmax.total[lane];
     // Between the window's extremes, so no overflow; for a maximum that is NaN or infinite `mean` means nothing.
-    const A value = (tile_softmax.centre[lane] + mean) * tile_softmax.softmax.inverse_scale;
-    target[lane] = static_cast<T>(std::abs(maximum) <= std::numeric_limits<A>::max() ? value : maximum);
+    const A value = (tile_softmax.centre[lane] + mean) * tile_softmax.softmax.constants.inverse_scale;
+    output[lane] = static_cast<T>(is_finite(maximum) ? value : maximum);
   }
 }
 
-// Adds g * dy/dx of every window of the tile to `sums`, which its thread owns: no atomics, one fixed order. `sums` starts
-// at the tile's first channel and holds `sum_channels` of them a cell.
+// Adds g * dy/dx of every window of the tile to `sums`, which its thread owns: no atomics, one fixed order. `sums` holds
+// `sum_channels` channels a cell, beginning with the tile's first.
 template <typename T>
 inline void pool_tile_backward(
     TileSoftmax<T>& tile_softmax,
@@ -230,82 +313,67 @@ inline void pool_tile_backward(
     const T* input,
     const Tile& tile,
     accumulator_t<T>* sums,
-    int64_t sum_channels) {
+    int64_t sum_channels,
+    accumulator_t<T>* run_sums) {
   using A = accumulator_t<T>;
-  alignas(64) A gradient[kLanes];
+  alignas(64) A gradient[kLanes] = {};
   alignas(64) A inverse[kLanes];
   alignas(64) A mean[kLanes];
-  alignas(64) A contribution[kLanes];
-  const int width = round_up(tile.lanes);
-  const Softmax<A>& softmax = tile_softmax.softmax;
+  const int width = tile.width();
+  const Layout& layout = tile_softmax.layout;
+  const A temperature = tile_softmax.softmax.constants.temperature;
+  const bool exact = tile_softmax.softmax.exact_gradient;
   tile_softmax.compute(input, tile);
-  load_lanes(
-      grad_output + tile.output_offset(tile_softmax.geometry), 1, 0, tile.lanes, width, A(0), gradient);
-  for_lanes(width, [&](int lane) {
+  for (int lane = 0; lane < tile.lanes; ++lane) {
+    gradient[lane] = static_cast<A>(grad_output[lane]);
+  }
+  for (int lane = 0; lane < width; ++lane) {
     const A maximum = tile_softmax.maximum[lane];
     const bool empty = maximum == -std::numeric_limits<A>::infinity();
-    const bool finite = std::abs(maximum) <= std::numeric_limits<A>::max();
     const A poison = empty ? A(0) : std::numeric_limits<A>::quiet_NaN();
-    inverse[lane] = finite ? 1 / tile_softmax.total[lane] : poison;
+    inverse[lane] = is_finite(maximum) ? 1 / tile_softmax.total[lane] : poison;
     mean[lane] = tile_softmax.moment[lane] * inverse[lane];
-  });
-  tile_softmax.visit_values(input, tile, false, [&](const A* values, int64_t cell, int first, int last) {
-    tile_softmax.exponentiate_cell(values, width);
-    const A temperature = softmax.temperature;
-    // The derivative first, then g: its size is bounded, so that the product overflows only if the true value does.
-    if (softmax.exact_gradient) {
-      for_lanes(width, [&](int lane) {
-        const A weight = tile_softmax.exponential[lane] * inverse[lane];
-        contribution[lane] =
-            gradient[lane] * (weight * (1 + temperature * (tile_softmax.centred[lane] - mean[lane])));
+  }
+  std::fill_n(run_sums, layout.run_size(), A(0));
+  tile_softmax.for_cells(
+      input,
+      tile,
+      [&](const A* exponential, const A* centred, int64_t cell) {
+        A* into = run_sums + layout.lane_offsets[cell];
+        add_gradient(width, exact, temperature, gradient, inverse, mean, exponential, centred, into);
+      },
+      [&](int64_t first, int64_t begin, int64_t end) {
+        add_run(run_sums, begin, end, layout, sums + first * sum_channels);
+        std::fill_n(run_sums, layout.run_size(), A(0));
       });
-    } else {
-      for_lanes(width, [&](int lane) {
-        contribution[lane] = gradient[lane] * (tile_softmax.exponential[lane] * inverse[lane]);
-      });
-    }
-    A* target = sums + cell * sum_channels;
-    if (tile.step == 1) {
-      for (int lane = first; lane < last; ++lane) {
-        target[lane] += contribution[lane];
-      }
-    } else {
-      for (int lane = first; lane < last; ++lane) {
-        target[lane * tile.step] += contribution[lane];
-      }
-    }
-  });
 }
 
-// Calls body(tile) for the tiles of output rows [begin, end) of one plane (contiguous) or one sample (channels last),
-// restricted to channels [first_channel, last_channel).
+// Calls body(tile, offset of its output) for the tiles of output rows [begin, end) of one plane (contiguous) or sample
+// (channels last), restricted to channels [first_channel, last_channel).
 template <typename Body>
 inline void for_tiles(
     const Geometry& geometry,
-    bool channels_last,
+    const Layout& layout,
     int64_t first_channel,
     int64_t last_channel,
     int64_t begin,
     int64_t end,
     Body&& body) {
   Tile tile{};
-  tile.channels_last = channels_last;
-  tile.channels = channels_last ? geometry.channels : 1;
-  tile.step = channels_last ? 1 : geometry.stride[2];
   for (int64_t row = begin; row < end; ++row) {
     tile.position[0] = row / geometry.output[1];
     tile.position[1] = row % geometry.output[1];
-    for (int64_t w = 0; w < geometry.output[2]; w += channels_last ? 1 : kLanes) {
+    for (int64_t w = 0; w < geometry.output[2]; w += layout.channels_last ? 1 : kLanes) {
       tile.position[2] = w;
-      if (!channels_last) {
-        tile.lanes = static_cast<int>(std::min<int64_t>(kLanes, geometry.output[2] - w));
-        body(tile);
-        continue;
-      }
-      for (int64_t channel = first_channel; channel < last_channel; channel += kLanes) {
-        tile.first_channel = channel;
-        tile.lanes = static_cast<int>(std::min<int64_t>(kLanes, last_channel - channel));
-        body(tile);
+      const int64_t cell = row * geometry.output[2] + w;
+      const int64_t limit = layout.channels_last ? last_channel : geometry.output[2] - w;
+      for (int64_t lane = first_channel; lane < limit; lane += kLanes) {
+        tile.first_channel = lane;
+        tile.lanes = static_cast<int>(std::min<int64_t>(kLanes, limit - lane));
+        body(tile, cell * layout.channels + lane);
+        if (!layout.channels_last) {
+          break;
+        }
       }
     }
   }
@@ -317,22 +385,21 @@ void pool_rows(
     const T* input,
     T* output,
     const Geometry& geometry,
+    const Layout& layout,
     const Softmax<accumulator_t<T>>& softmax,
-    bool channels_last,
     int64_t begin,
     int64_t end) {
-  TileSoftmax<T> tile_softmax(geometry, softmax);
+  TileSoftmax<T> tile_softmax(geometry, layout, softmax, false);
   const int64_t num_rows = geometry.output[0] * geometry.output[1];
-  const int64_t channels = channels_last ? geometry.channels : 1;
   for (int64_t row = begin; row < end;) {
     const int64_t part = row / num_rows;
-    const int64_t stop = std::min(end, (part + 1) * num_rows);
-    const T* source = input + part * channels * geometry.num_input();
-    T* target = output + part * channels * geometry.num_output();
-    for_tiles(
-        geometry, channels_last, 0, channels, row - part * num_rows, stop - part * num_rows, [&](const Tile& tile) {
-          pool_tile(tile_softmax, source, tile, target);
-        });
+    const int64_t first = part * num_rows;
+    const int64_t stop = std::min(end, first + num_rows);
+    const T* source = input + part * layout.channels * geometry.num_input();
+    T* target = output + part * layout.channels * geometry.num_output();
+    for_tiles(geometry, layout, 0, layout.channels, row - first, stop - first, [&](const Tile& tile, int64_t offset) {
+      pool_tile(tile_softmax, source, tile, target + offset);
+    });
     row = stop;
   }
 }
@@ -345,15 +412,16 @@ void pool_parts_backward(
     const T* input,
     T* grad_input,
     const Geometry& geometry,
+    const Layout& layout,
     const Softmax<accumulator_t<T>>& softmax,
-    bool channels_last,
     int64_t begin,
     int64_t end) {
   using A = accumulator_t<T>;
-  TileSoftmax<T> tile_softmax(geometry, softmax);
+  TileSoftmax<T> tile_softmax(geometry, layout, softmax, true);
   const int64_t num_rows = geometry.output[0] * geometry.output[1];
-  const int64_t channels = channels_last ? geometry.channels : 1;
+  const int64_t channels = layout.channels;
   const int64_t parts_per_sample = (channels + kLanes - 1) / kLanes;
+  std::vector<A> run_sums(layout.run_size());
   std::vector<A> sums;
   for (int64_t part = begin; part < end; ++part) {
     const int64_t sample = part / parts_per_sample;
@@ -362,27 +430,31 @@ void pool_parts_backward(
     const T* source = input + sample * channels * geometry.num_input();
     const T* gradient = grad_output + sample * channels * geometry.num_output();
     T* target = grad_input + sample * channels * geometry.num_input() + first;
-    // The part's cells in memory: one run in the contiguous layout, a run of channels a cell in the other.
-    const int64_t num_runs = channels_last ? geometry.num_input() : 1;
-    const int64_t run = channels_last ? last - first : geometry.num_input();
-    if constexpr (std::is_same_v<T, A>) {
-      for (int64_t at = 0; at < num_runs; ++at) {
-        std::fill_n(target + at * channels, run, A(0));
-      }
-      for_tiles(geometry, channels_last, first, last, 0, num_rows, [&](const Tile& tile) {
-        pool_tile_backward(tile_softmax, gradient, source, tile, target, channels);
+    const auto add_tiles = [&](A* into, int64_t into_channels) {
+      for_tiles(geometry, layout, first, last, 0, num_rows, [&](const Tile& tile, int64_t offset) {
+        pool_tile_backward(
+            tile_softmax, gradient + offset, source, tile, into, into_channels, run_sums.data());
       });
+    };
+    // The part's cells in memory: one stretch in the contiguous layout, a stretch of channels a cell in the other.
+    const int64_t num_stretches = layout.channels_last ? geometry.num_input() : 1;
+    const int64_t stretch = layout.channels_last ? last - first : geometry.num_input();
+    if constexpr (std::is_same_v<T, A>) {
+      for (int64_t at = 0; at < num_stretches; ++at) {
+        std::fill_n(target + at * channels, stretch, A(0));
+      }
+      add_tiles(target, channels);
     } else {
       // Windows that overlap add up in float32, in a copy of the part's cells.
       sums.assign(geometry.num_input() * (last - first), A(0));
-      for_tiles(geometry, channels_last, first, last, 0, num_rows, [&](const Tile& tile) {
-        pool_tile_backward(tile_softmax, gradient, source, tile, sums.data(), last - first);
-      });
-      for (int64_t at = 0; at < num_runs; ++at) {
-        for (int64_t cell = 0; cell < run; ++cell) {
-          target[at * channels + cell] = static_cast<T>(sums[at * run + cell]);
+      add_tiles(sums.data(), last - first);
+      for (int64_t at = 0; at < num_stretches; ++at) {
+        for (int64_t cell = 0; cell < stretch; ++cell) {
+          target[at * channels + cell] = static_cast<T>(sums[at * stretch + cell]);
         }
       }
     }
   }
 }
+
+} // namespace videosoft
