@@ -4,9 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_DATA := data/demo
 DEMO_RUNS := demo_runs
-SOURCES := videosoft tools tests datasets benchmarks setup.py
 
-.PHONY: setup check test demo bench clean-demo
+.PHONY: setup check test demo bench
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -28,7 +27,7 @@ check: setup
 	$(BIN)/lint-imports
 
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 demo: setup
 	PATH="$(abspath $(BIN)):$$PATH" bash tools/demo.sh $(DEMO_DATA) $(DEMO_RUNS)

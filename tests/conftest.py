@@ -6,20 +6,18 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(os.environ.get("VIDEOSOFT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-_skipped_for_real_data: list[str] = []
+NO_REAL_DATA = "real data not found"
 
 
 @pytest.fixture
-def shared_dir(request: pytest.FixtureRequest) -> Path:
+def shared_dir() -> Path:
     """The folder with real clips, lists and reference weights; a test without it is skipped and counted."""
     if not (SHARED / "data").is_dir():
-        _skipped_for_real_data.append(request.node.nodeid)
-        pytest.skip(f"real data not found at {SHARED} (set VIDEOSOFT_SHARED)")
+        pytest.skip(f"{NO_REAL_DATA} at {SHARED} (set VIDEOSOFT_SHARED)")
     return SHARED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _skipped_for_real_data:
-        terminalreporter.write_line(
-            f"WARNING: {len(_skipped_for_real_data)} tests did not run for want of the real data at {SHARED}", red=True
-        )
+    num_skipped = sum(NO_REAL_DATA in str(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
+    if num_skipped:
+        terminalreporter.write_line(f"WARNING: {num_skipped} tests did not run: {NO_REAL_DATA} at {SHARED}", red=True)

@@ -233,7 +233,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, metavar="ROOT", help="folder to make")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same pixels")
-    parser.add_argument("--num_train", type=int, default=1600, metavar="N", help="training videos")
+    parser.add_argument("--num_train", type=int, default=1280, metavar="N", help="training videos")
     parser.add_argument("--num_val", type=int, default=256, metavar="N", help="validation videos")
     parser.add_argument("--num_workers", type=int, default=2, metavar="N", help="processes; no influence on pixels")
     parser.add_argument("--control", action="store_true", help="make the control set: classes that one frame tells")

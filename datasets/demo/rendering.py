@@ -28,15 +28,15 @@ def _render_background(rng: np.random.Generator, split: str) -> Image:
     families = TEXTURE_FAMILIES[split]
     field = families[rng.integers(len(families))](rng, _TILE_SIZE, int(rng.integers(3, 8)))
     hue, saturation = rng.random(), rng.uniform(0, 0.35)
-    value = rng.uniform(0.12, 0.35)
+    value = rng.uniform(0.08, 0.3)
     tile = _paint(
         field,
         (hue, saturation, value),
-        ((hue + rng.uniform(-0.15, 0.15)) % 1, saturation, value + rng.uniform(0.08, 0.22)),
+        ((hue + rng.uniform(-0.15, 0.15)) % 1, saturation, value + rng.uniform(0.05, 0.15)),
     )
     # The seamless tile, continued by a window, so that every window is one slice.
     tile = np.pad(tile, ((0, 0), (0, FRAME_SIZE + 1), (0, FRAME_SIZE + 1)), mode="wrap")
-    heading, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.7)
+    heading, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.4)
     start = rng.uniform(0, _TILE_SIZE, 2)
     frames = np.empty((NUM_FRAMES, 3, FRAME_SIZE, FRAME_SIZE), np.float32)
     for t in range(NUM_FRAMES):
@@ -61,7 +61,7 @@ def _draw_object(scene: Scene) -> Image:
     saturation = rng.uniform(0.65, 0.95)
     colour = _paint(
         np.clip(0.6 * field + 0.4 * shade, 0, 1),
-        ((scene.hue + 0.3 * scene.hue_shift) % 1, saturation, rng.uniform(0.2, 0.4)),
+        ((scene.hue + 0.3 * scene.hue_shift) % 1, saturation, rng.uniform(0.45, 0.6)),
         (scene.hue, saturation, rng.uniform(0.85, 1)),
     )
     rim = mask & ~ndimage.binary_erosion(mask, iterations=3)

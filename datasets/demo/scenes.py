@@ -85,19 +85,19 @@ def draw_scene(seed: int, split: str, index: int, *, control: bool = False) -> S
     frame = np.arange(NUM_FRAMES)
     cycles = {}
     for name in ("x", "y", "size", "angle"):
-        frames_per_cycle = rng.uniform(36, 60) if name == "angle" else rng.uniform(17, 22)
+        frames_per_cycle = rng.uniform(28, 40) if name == "angle" else rng.uniform(22, 30)
         speed = direction / frames_per_cycle if name == moving else 0.0
         cycles[name] = (rng.random() + speed * frame) % 1
 
-    largest_radius = rng.uniform(19, 22)
-    radius = largest_radius * rng.uniform(1.8, 2.0) ** (cycles["size"] - 1)
+    largest_radius = rng.uniform(21, 25)
+    radius = largest_radius * rng.uniform(1.9, 2.2) ** (cycles["size"] - 1)
     centers = []
     for name in ("x", "y"):
         # A slight shake, so that no coordinate is ever quite still.
         amplitude = rng.uniform(0.2, 0.6)
         shake = amplitude * np.sin(2 * np.pi * (rng.random() + frame / rng.uniform(10, 20)))
-        # Room for the largest size plus the shake and a pixel for soft edges: the object never leaves the frame.
-        first = largest_radius + amplitude + 1
+        # The centre stays in the frame by half the largest radius: at the ends of its way a part may be out of sight.
+        first = 0.5 * largest_radius + amplitude + 1
         room = FRAME_SIZE - 2 * first
         length = room * rng.uniform(0.9, 1)
         centers.append(first + rng.uniform(0, room - length) + length * cycles[name] + shake)

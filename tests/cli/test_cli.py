@@ -34,9 +34,7 @@ def test_quick_answers_do_not_import_torch(arguments: list[str], expected: str) 
 
 
 def test_python_dash_m() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "videosoft", "--version"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-m", "videosoft", "--version"], capture_output=True, text=True, check=False)
     assert done.stdout == f"videosoft {__version__}\n"
 
 
@@ -55,7 +53,9 @@ FLAG_FORMS = [
 
 
 @pytest.mark.parametrize("arguments", FLAG_FORMS)
-def test_bare_names_find_packaged_recipes(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bare_names_find_packaged_recipes(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     resolved = resolve_config_names(arguments)
     assert Path(resolved[-1].removeprefix("--config=")) == CONFIGS / "r3d50_softpool.yaml"

@@ -2,8 +2,8 @@
 
 import csv
 import json
+import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -166,7 +166,8 @@ def test_validate_runs_on_a_checkpoint(
     run_dir: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     best = run_dir / "checkpoints" / "best.ckpt"
-    assert run_lightning(monkeypatch, "validate", "--config", config, "--run.output", tmp_path, "--ckpt_path", best) == 0
+    arguments = ("validate", "--config", config, "--run.output", tmp_path, "--ckpt_path", best)
+    assert run_lightning(monkeypatch, *arguments) == 0
     assert "val/1x1_top1" in capsys.readouterr().out
 
 
@@ -209,8 +210,6 @@ def test_bad_arguments_end_in_one_clear_message(
     printed = capsys.readouterr().err
     assert code != 0
     assert "Traceback" not in printed
-    import re
-
     assert re.search(message, printed), printed
     assert not list(tmp_path.rglob("*.ckpt"))
     assert not list(tmp_path.rglob("metrics.csv"))
@@ -236,8 +235,6 @@ def test_a_checkpoint_of_another_network_is_refused(
     best = run_dir / "checkpoints" / "best.ckpt"
     base = ("test", "--config", config, "--run.output", tmp_path, "--ckpt_path", best)
     assert run_lightning(monkeypatch, *base, *arguments) == 2
-    import re
-
     assert re.search(message, capsys.readouterr().err)
 
 
@@ -258,15 +255,13 @@ def test_labels_follow_the_checkpoint_and_unknown_ones_are_refused(
     best = run_dir / "checkpoints" / "best.ckpt"
     (tmp_path / "val").symlink_to(root / "val")
     write_list(tmp_path, [["darker", "darker-val-0", 0, 1, "val"]])
-    base: Callable[[str], tuple] = lambda output: (  # noqa: E731
-        *("test", "--config", config, "--data.root", tmp_path, "--run.output", tmp_path / output, "--ckpt_path", best),
-    )
-    assert run_lightning(monkeypatch, *base("a")) == 0
+    base = ("test", "--config", config, "--data.root", tmp_path, "--ckpt_path", best)
+    assert run_lightning(monkeypatch, *base, "--run.output", tmp_path / "a") == 0
     table = read_predictions(tmp_path / "a" / "tiny" / "version_0" / "predictions.parquet")
     assert table.class_names == LABELS
     write_list(tmp_path, [["darkest", "darker-val-0", 0, 1, "val"]])
     capsys.readouterr()
-    assert run_lightning(monkeypatch, *base("b")) == 2
+    assert run_lightning(monkeypatch, *base, "--run.output", tmp_path / "b") == 2
     assert "val.csv:2: label 'darkest' is not among the 2 class names; nearest: 'darker'" in capsys.readouterr().err
 
 
