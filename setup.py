@@ -59,6 +59,7 @@ def create_extension() -> tuple[list[Extension], dict[str, Any]]:
         extra_compile_args={
             "cxx": [
                 "-O3",
+                "-g0",
                 "-fvisibility=hidden",
                 "-fno-math-errno",
                 "-fno-trapping-math",

@@ -1,6 +1,5 @@
 """Loading the compiled kernels, and the one choice of a backend for each device type."""
 
-import functools
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +28,6 @@ def describe_backends() -> dict[str, dict[str, str]]:
     return {device_type: choose_backend(device_type)._asdict() for device_type in ("cpu", "cuda")}
 
 
-@functools.cache
 def choose_backend(device_type: str) -> Backend:
     """The first backend that can run: compiled kernels unless forced off, missing or broken; else the reference."""
     forced = os.environ.get(BACKEND_VARIABLE, "")

@@ -27,7 +27,9 @@ class Pooling(NamedTuple):
 
 def softpool(input: torch.Tensor, pooling: Pooling) -> torch.Tensor:
     """SoftPool of a batched input (N, C, ...) with either gradient, differentiable any number of times."""
-    return _SoftPool.apply(input, pooling)
+    # torch.compile refuses functions with a forward mode, which it has no use for.
+    function = _SoftPool if torch.compiler.is_compiling() else _DualSoftPool
+    return function.apply(input, pooling)
 
 
 def softpool_forward(input: torch.Tensor, pooling: Pooling) -> torch.Tensor:
@@ -100,6 +102,10 @@ class _SoftPool(torch.autograd.Function):
     def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor, None]:
         (input,) = ctx.saved_tensors
         return softpool_backward(grad_output, input, ctx.pooling), None
+
+
+class _DualSoftPool(_SoftPool):
+    """With forward mode as well."""
 
     @staticmethod
     def jvp(ctx: Any, tangent: torch.Tensor, _: None) -> torch.Tensor:
