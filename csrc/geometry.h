@@ -1,4 +1,5 @@
-// The geometry of a pooling, brought to three spatial dimensions (T, H, W); missing ones have size, kernel and stride 1.
+// The geometry of a pooling, brought to three spatial dimensions (T, H, W); missing ones have size, kernel and
+// stride 1.
 
 #pragma once
 
@@ -50,10 +51,10 @@ inline Geometry create_geometry(
     const std::vector<int64_t>& kernel_size,
     const std::vector<int64_t>& stride,
     const std::vector<int64_t>& padding,
-    bool ceil_mode) {
+    bool ceil_mode
+) {
   const int64_t num_dims = static_cast<int64_t>(kernel_size.size());
-  STD_TORCH_CHECK(
-      num_dims >= 1 && num_dims <= 3, "softpool: kernel_size must have 1, 2 or 3 entries, got ", num_dims);
+  STD_TORCH_CHECK(num_dims >= 1 && num_dims <= 3, "softpool: kernel_size must have 1, 2 or 3 entries, got ", num_dims);
   STD_TORCH_CHECK(
       stride.size() == kernel_size.size() && padding.size() == kernel_size.size(),
       "softpool: kernel_size, stride and padding must have the same length, got ",
@@ -61,7 +62,8 @@ inline Geometry create_geometry(
       ", ",
       stride.size(),
       ", ",
-      padding.size());
+      padding.size()
+  );
   STD_TORCH_CHECK(
       input.dim() == num_dims + 2,
       "softpool: input must have ",
@@ -69,7 +71,8 @@ inline Geometry create_geometry(
       " dimensions for ",
       num_dims,
       "-D pooling, got ",
-      input.dim());
+      input.dim()
+  );
   Geometry geometry;
   geometry.batch = input.size(0);
   geometry.channels = input.size(1);
@@ -86,7 +89,8 @@ inline Geometry create_geometry(
         stride[dim],
         ", padding ",
         padding[dim],
-        "; kernel_size and stride must be positive, padding at most half of kernel_size");
+        "; kernel_size and stride must be positive, padding at most half of kernel_size"
+    );
     geometry.input[at] = length;
     geometry.kernel[at] = kernel_size[dim];
     geometry.stride[at] = stride[dim];
@@ -101,7 +105,8 @@ inline Geometry create_geometry(
         " is too small for kernel_size ",
         kernel_size[dim],
         " with padding ",
-        padding[dim]);
+        padding[dim]
+    );
   }
   return geometry;
 }

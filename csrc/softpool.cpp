@@ -9,8 +9,10 @@
 STABLE_TORCH_LIBRARY(videosoft, library) {
   library.def(
       "softpool_forward(Tensor input, int[] kernel_size, int[] stride, int[] padding, bool ceil_mode, "
-      "float temperature, bool exact_gradient) -> Tensor");
+      "float temperature, bool exact_gradient) -> Tensor"
+  );
   library.def(
       "softpool_backward(Tensor grad_output, Tensor input, int[] kernel_size, int[] stride, int[] padding, "
-      "bool ceil_mode, float temperature, bool exact_gradient) -> Tensor");
+      "bool ceil_mode, float temperature, bool exact_gradient) -> Tensor"
+  );
 }

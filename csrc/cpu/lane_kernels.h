@@ -37,7 +37,8 @@ void exponentiate(
     float* exponential,
     float* centred,
     float* total,
-    float* moment);
+    float* moment
+);
 void exponentiate(
     int width,
     const SoftmaxConstants<double>& constants,
@@ -46,7 +47,8 @@ void exponentiate(
     double* exponential,
     double* centred,
     double* total,
-    double* moment);
+    double* moment
+);
 
 // into += gradient * w (1 + temperature (centred - mean)) with w = exponential * inverse, or gradient * w if not exact.
 // The derivative comes first: it is bounded, so that the product overflows only if the true value does.
@@ -59,7 +61,8 @@ void add_gradient(
     const float* mean,
     const float* exponential,
     const float* centred,
-    float* into);
+    float* into
+);
 void add_gradient(
     int width,
     bool exact,
@@ -69,6 +72,7 @@ void add_gradient(
     const double* mean,
     const double* exponential,
     const double* centred,
-    double* into);
+    double* into
+);
 
 } // namespace videosoft

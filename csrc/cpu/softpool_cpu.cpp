@@ -84,7 +84,8 @@ Tensor softpool_forward(
     const std::vector<int64_t>& padding,
     bool ceil_mode,
     double temperature,
-    bool exact_gradient) {
+    bool exact_gradient
+) {
   const Geometry geometry = create_geometry(input, kernel_size, stride, padding, ceil_mode);
   const bool channels_last = is_channels_last(input);
   const MemoryFormat format = choose_memory_format(input, channels_last);
@@ -119,14 +120,18 @@ Tensor softpool_backward(
     const std::vector<int64_t>& padding,
     bool ceil_mode,
     double temperature,
-    bool exact_gradient) {
+    bool exact_gradient
+) {
   const Geometry geometry = create_geometry(input, kernel_size, stride, padding, ceil_mode);
   STD_TORCH_CHECK(
       grad_output.dim() == input.dim() && grad_output.size(0) == geometry.batch &&
-          grad_output.size(1) == geometry.channels && grad_output.numel() == geometry.batch * geometry.channels * geometry.num_output(),
-      "softpool: grad_output must have the size of the output");
+          grad_output.size(1) == geometry.channels &&
+          grad_output.numel() == geometry.batch * geometry.channels * geometry.num_output(),
+      "softpool: grad_output must have the size of the output"
+  );
   STD_TORCH_CHECK(
-      grad_output.scalar_type() == input.scalar_type(), "softpool: grad_output must have the dtype of input");
+      grad_output.scalar_type() == input.scalar_type(), "softpool: grad_output must have the dtype of input"
+  );
   const bool channels_last = is_channels_last(input);
   const MemoryFormat format = choose_memory_format(input, channels_last);
   const Tensor source = torch::stable::contiguous(input, format);
@@ -149,10 +154,9 @@ Tensor softpool_backward(
     const int64_t parts_per_sample = channels_last ? (geometry.channels + kLanes - 1) / kLanes : geometry.channels;
     const int64_t lanes = channels_last ? std::min<int64_t>(geometry.channels, kLanes) : 1;
     const int64_t grain_size = choose_grain_size(geometry.num_output() * geometry.num_cells() * lanes);
-    torch::stable::parallel_for(
-        0, geometry.batch * parts_per_sample, grain_size, [&](int64_t begin, int64_t end) {
-          pool_parts_backward<T>(upstream, from, to, geometry, layout, softmax, begin, end);
-        });
+    torch::stable::parallel_for(0, geometry.batch * parts_per_sample, grain_size, [&](int64_t begin, int64_t end) {
+      pool_parts_backward<T>(upstream, from, to, geometry, layout, softmax, begin, end);
+    });
   });
   return grad_input;
 }

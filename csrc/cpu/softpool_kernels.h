@@ -53,8 +53,7 @@ struct Softmax {
     }
     const double temperature = std::min(b / scale, kLargest);
     const double lowest = temperature > 0 ? std::max(kSmallestExponent<A> / temperature, -kLargest) : -kLargest;
-    constants = {
-        static_cast<A>(temperature), static_cast<A>(scale), static_cast<A>(1 / scale), static_cast<A>(lowest)};
+    constants = {static_cast<A>(temperature), static_cast<A>(scale), static_cast<A>(1 / scale), static_cast<A>(lowest)};
   }
 };
 
@@ -66,7 +65,7 @@ inline int64_t round_up(int64_t lanes) {
 struct Layout {
   bool channels_last;
   int64_t channels; // per cell in memory: 1 in the contiguous layout, where a plane is one channel
-  int64_t step; // positions between two lanes of a run
+  int64_t step;     // positions between two lanes of a run
   int64_t cells_per_run;
   int64_t runs; // per window, at most
   int64_t phases;
@@ -91,7 +90,7 @@ struct Layout {
 };
 
 struct Tile {
-  int64_t position[3]; // of the output cell of lane 0
+  int64_t position[3];   // of the output cell of lane 0
   int64_t first_channel; // of lane 0; 0 in the contiguous layout
   int lanes;
 
@@ -100,8 +99,8 @@ struct Tile {
   }
 };
 
-// Calls visit(cell, begin, end) for each run under a tile: position p of [begin, end) is the cell `cell` + p of the plane
-// (contiguous), or channel first_channel + p of the cell (channels last); positions outside do not exist.
+// Calls visit(cell, begin, end) for each run under a tile: position p of [begin, end) is the cell `cell` + p of the
+// plane (contiguous), or channel first_channel + p of the cell (channels last); positions outside do not exist.
 template <typename Visit>
 inline void for_runs(const Geometry& geometry, const Layout& layout, const Tile& tile, Visit&& visit) {
   int64_t start[3];
@@ -133,7 +132,9 @@ struct LaneRange {
   int64_t last;
 
   LaneRange(int64_t begin, int64_t end, int64_t phase, int64_t step)
-      : first(begin > phase ? divide_up(begin - phase, step) : 0), last(end > phase ? divide_up(end - phase, step) : 0) {}
+      : first(begin > phase ? divide_up(begin - phase, step) : 0),
+        last(end > phase ? divide_up(end - phase, step) : 0) {
+  }
 
   // A division costs as much as many lanes: avoid it for the common strides.
   static int64_t divide_up(int64_t distance, int64_t step) {
@@ -171,7 +172,9 @@ inline void load_run(const T* source, int64_t begin, int64_t end, const Layout& 
 
 // The reverse: adds the phases of a run to the cells they came from.
 template <typename A>
-inline void add_run(const A* __restrict values, int64_t begin, int64_t end, const Layout& layout, A* __restrict target) {
+inline void add_run(
+    const A* __restrict values, int64_t begin, int64_t end, const Layout& layout, A* __restrict target
+) {
   if (layout.step == 2 && layout.phases == 2) {
     const A* __restrict odd = values + layout.phase_width;
     int64_t position = begin;
@@ -224,7 +227,8 @@ class TileSoftmax {
         stores_(geometry.num_cells() <= kMaxStoredCells),
         keeps_(keep && stores_),
         values_(layout.run_size() * (stores_ ? layout.runs : 1)),
-        kept_(keeps_ ? 2 * kLanes * geometry.num_cells() : 2 * kLanes) {}
+        kept_(keeps_ ? 2 * kLanes * geometry.num_cells() : 2 * kLanes) {
+  }
 
   void compute(const T* input, const Tile& tile) {
     const int width = tile.width();
@@ -267,10 +271,11 @@ class TileSoftmax {
   bool stores_;
   bool keeps_;
   std::vector<A> values_; // the phases of one run, or of all of a window's
-  std::vector<A> kept_; // exponentials and centred values of one cell, or of all
+  std::vector<A> kept_;   // exponentials and centred values of one cell, or of all
 
   const A* get_run(
-      const T* input, const Tile& tile, int64_t run, bool load, int64_t first, int64_t begin, int64_t end) {
+      const T* input, const Tile& tile, int64_t run, bool load, int64_t first, int64_t begin, int64_t end
+  ) {
     A* values = values_.data() + (stores_ ? run * layout.run_size() : 0);
     if (load || !stores_) {
       load_run(input + first * layout.channels + tile.first_channel, begin, end, layout, values);
@@ -304,8 +309,8 @@ inline void pool_tile(TileSoftmax<T>& tile_softmax, const T* input, const Tile& 
   }
 }
 
-// Adds g * dy/dx of every window of the tile to `sums`, which its thread owns: no atomics, one fixed order. `sums` holds
-// `sum_channels` channels a cell, beginning with the tile's first.
+// Adds g * dy/dx of every window of the tile to `sums`, which its thread owns: no atomics, one fixed order. `sums`
+// holds `sum_channels` channels a cell, beginning with the tile's first.
 template <typename T>
 inline void pool_tile_backward(
     TileSoftmax<T>& tile_softmax,
@@ -314,7 +319,8 @@ inline void pool_tile_backward(
     const Tile& tile,
     accumulator_t<T>* sums,
     int64_t sum_channels,
-    accumulator_t<T>* run_sums) {
+    accumulator_t<T>* run_sums
+) {
   using A = accumulator_t<T>;
   alignas(64) A gradient[kLanes] = {};
   alignas(64) A inverse[kLanes];
@@ -345,7 +351,8 @@ inline void pool_tile_backward(
       [&](int64_t first, int64_t begin, int64_t end) {
         add_run(run_sums, begin, end, layout, sums + first * sum_channels);
         std::fill_n(run_sums, layout.run_size(), A(0));
-      });
+      }
+  );
 }
 
 // Calls body(tile, offset of its output) for the tiles of output rows [begin, end) of one plane (contiguous) or sample
@@ -358,7 +365,8 @@ inline void for_tiles(
     int64_t last_channel,
     int64_t begin,
     int64_t end,
-    Body&& body) {
+    Body&& body
+) {
   Tile tile{};
   for (int64_t row = begin; row < end; ++row) {
     tile.position[0] = row / geometry.output[1];
@@ -388,7 +396,8 @@ void pool_rows(
     const Layout& layout,
     const Softmax<accumulator_t<T>>& softmax,
     int64_t begin,
-    int64_t end) {
+    int64_t end
+) {
   TileSoftmax<T> tile_softmax(geometry, layout, softmax, false);
   const int64_t num_rows = geometry.output[0] * geometry.output[1];
   for (int64_t row = begin; row < end;) {
@@ -415,7 +424,8 @@ void pool_parts_backward(
     const Layout& layout,
     const Softmax<accumulator_t<T>>& softmax,
     int64_t begin,
-    int64_t end) {
+    int64_t end
+) {
   using A = accumulator_t<T>;
   TileSoftmax<T> tile_softmax(geometry, layout, softmax, true);
   const int64_t num_rows = geometry.output[0] * geometry.output[1];
@@ -432,8 +442,7 @@ void pool_parts_backward(
     T* target = grad_input + sample * channels * geometry.num_input() + first;
     const auto add_tiles = [&](A* into, int64_t into_channels) {
       for_tiles(geometry, layout, first, last, 0, num_rows, [&](const Tile& tile, int64_t offset) {
-        pool_tile_backward(
-            tile_softmax, gradient + offset, source, tile, into, into_channels, run_sums.data());
+        pool_tile_backward(tile_softmax, gradient + offset, source, tile, into, into_channels, run_sums.data());
       });
     };
     // The part's cells in memory: one stretch in the contiguous layout, a stretch of channels a cell in the other.
