@@ -71,4 +71,6 @@ def create_extension() -> tuple[list[Extension], dict[str, Any]]:
 
 
 ext_modules, cmdclass = create_extension()
-setup(ext_modules=ext_modules, cmdclass=cmdclass)
+# One wheel for every Python from 3.10 on: the library holds no Python at all.
+options = {"bdist_wheel": {"py_limited_api": "cp310"}} if ext_modules else {}
+setup(ext_modules=ext_modules, cmdclass=cmdclass, options=options)
