@@ -70,6 +70,7 @@ def test_evaluation_equals_a_loop_over_views(
     assert "3 of 5 videos" in capsys.readouterr().out
     table = read_predictions(output / "predictions.parquet")
     rows = {row["video_id"]: row for row in table.rows.to_pylist()}
+    assert rows["a"]["path"] == "val/ape/a.mp4"
     assert {name: row["status"] for name, row in rows.items()} == {
         **{"a": "ok", "b": "ok", "c": "ok"},
         **{"short": "too_short", "text": "unreadable"},

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
@@ -125,7 +126,8 @@ class VideoClassifier(L.LightningModule):
 
     def test_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
         """``{"rows": [...]}``: one row a video for the predictions table, broken videos included."""
-        rows = [_create_row(sample) for sample in batch["failures"]]
+        root = self._datamodule.root.absolute()
+        rows = [_create_row(sample, root) for sample in batch["failures"]]
         if not len(batch["label"]):
             return {"rows": rows}
         num_videos, num_views = batch["video"].shape[:2]
@@ -133,7 +135,7 @@ class VideoClassifier(L.LightningModule):
         logits = torch.cat([self(piece) for piece in views.split(self._datamodule.batch_size)])
         probabilities, mean_logits = average_views(logits.view(num_videos, num_views, -1).float())
         for sample, p, z in zip(batch["samples"], probabilities.cpu(), mean_logits.cpu(), strict=True):
-            row = _create_row(sample)
+            row = _create_row(sample, root)
             row.update(
                 prediction=int(p.argmax()), probabilities=p.tolist(), logits=z.tolist(), num_views=int(num_views)
             )
@@ -181,6 +183,7 @@ def _create_accuracies(num_classes: int) -> Iterator[MulticlassAccuracy]:
         yield MulticlassAccuracy(num_classes, top_k=top_k, average="micro")
 
 
-def _create_row(sample: dict[str, Any]) -> dict[str, Any]:
-    row = {key: sample[key] for key in ("video_id", "group_id", "path", "label_name", "label", "status")}
-    return {**row, "prediction": None, "probabilities": None, "logits": None, "num_views": 0}
+def _create_row(sample: dict[str, Any], root: Path) -> dict[str, Any]:
+    row = {key: sample[key] for key in ("video_id", "group_id", "label_name", "label", "status")}
+    path = Path(sample["path"]).relative_to(root).as_posix()  # so that tables of two machines can be compared
+    return {**row, "path": path, "prediction": None, "probabilities": None, "logits": None, "num_views": 0}
