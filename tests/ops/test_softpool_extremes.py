@@ -80,6 +80,18 @@ def test_a_constant_window_of_the_largest_value_is_that_value(
     torch.testing.assert_close(found, torch.full_like(found, 1 / num_cells), rtol=1e-2, atol=0)
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0, 3.0])
+def test_a_large_offset_costs_no_digits(temperature: float, backend: str) -> None:
+    input = torch.randint(-16, 16, (1, 2, 9, 40)) / 8.0
+    results = []
+    for offset in (0.0, 2.0**16):  # the sums are exact in float32
+        shifted = (input + offset).requires_grad_()
+        output = softpool2d(shifted, 3, 2, 1, temperature=temperature)
+        results.append((output - offset, *torch.autograd.grad(output, shifted, torch.ones_like(output))))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=0, atol=2.0**-8)  # half a step of float32 at 2^16
+    torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 def test_averages_of_extremes_do_not_overflow(dtype: torch.dtype, backend: str) -> None:
     large = torch.finfo(dtype).max
