@@ -7,6 +7,9 @@ runs=$2
 version=$(date +%Y%m%d-%H%M%S)
 run="$runs/r3d50_softpool_demo/$version"
 started=$SECONDS
+# One thread computes, the other core decodes: on tensors this small, threads that wait for each other cost more than
+# they bring, and on a busy machine many times more.
+export OMP_NUM_THREADS=1
 
 python datasets/demo/prepare.py --output "$data"
 lightning fit --config r3d50_softpool_demo.yaml --data.root "$data" --run.output "$runs" --run.version "$version"
