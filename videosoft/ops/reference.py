@@ -128,8 +128,8 @@ class _WindowSoftmax:
 
         # b (x - max) underflows for far cells unless b is tiny; then V cells of the largest size could overflow the
         # sum of the centred values, so these are scaled down by a power of two (exact), and b is scaled up.
-        tiny = pooling.temperature < 2.0**-100
-        self.scale = 2.0 ** -math.ceil(math.log2(2 * pooling.window.num_cells)) if tiny else 1.0
+        self._tiny = pooling.temperature < 2.0**-100
+        self.scale = 2.0 ** -math.ceil(math.log2(2 * pooling.window.num_cells)) if self._tiny else 1.0
         self.temperature = min(pooling.temperature / self.scale, limits.max)
         # exp below this is a subnormal at best: weight 0, which also keeps 0 * inf out of the sums.
         smallest_exponent = -87.0 if input.dtype == torch.float32 else -700.0
@@ -144,7 +144,7 @@ class _WindowSoftmax:
         total, moment = torch.zeros_like(self.maximum), torch.zeros_like(self.maximum)
         for cell in self.cells:
             exponential, centred = self._exponentiate(cell)
-            total, moment = total + exponential, moment + exponential * centred
+            total, moment = total + exponential, torch.addcmul(moment, exponential, centred)
         poisoned = torch.isnan(self.maximum) | (self.maximum == math.inf)
         # A window of nothing but -inf has a total of 0: its weights are 0, not 0/0.
         self._inverse = torch.where(poisoned, math.nan, 1 / total.clamp(min=limits.tiny))
@@ -160,12 +160,15 @@ class _WindowSoftmax:
         weight, centred = self.weigh(cell)
         if not self.exact_gradient:
             return weight
-        return weight * (1 + self.temperature * (centred - self.mean))
+        return torch.addcmul(weight, weight, centred - self.mean, value=self.temperature)
 
     def _exponentiate(self, cell: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """exp(b (x_i - max)), 0 far below the maximum and for -inf; and x_i - max, clamped so that 0 times it is 0."""
         centred = (cell if self.scale == 1 else cell * self.scale) - self._centre
         bounded = centred.clamp(min=self._lowest)
-        return torch.exp(self.temperature * bounded) * (centred >= self._lowest), bounded
+        if self._tiny:
+            return torch.where(centred >= self._lowest, torch.exp(self.temperature * bounded), 0.0), bounded
+        return torch.exp(centred if self.temperature == 1 else self.temperature * centred), bounded
 
 
 def _accumulate(tensor: torch.Tensor) -> torch.Tensor:
