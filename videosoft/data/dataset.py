@@ -48,6 +48,7 @@ class KineticsDataset(Dataset[VideoSample]):
         num_clips: clips of a video in testing.
         num_crops: crops of a clip in testing.
         random_scale: smallest and largest area of the random crop, as a fraction of the frame.
+        random_ratio: smallest and largest width / height of the random crop.
         horizontal_flip: mirror at random in training; not for classes that tell left from right.
         short_videos: what to do with a video shorter than a clip: "skip" it, or "loop" its frames.
 
@@ -67,6 +68,7 @@ class KineticsDataset(Dataset[VideoSample]):
         num_clips: int = 1,
         num_crops: int = 1,
         random_scale: tuple[float, float] = (0.25, 1.0),
+        random_ratio: tuple[float, float] = (3 / 4, 4 / 3),
         horizontal_flip: bool = True,
         short_videos: ShortVideos = "skip",
     ) -> None:
@@ -74,6 +76,8 @@ class KineticsDataset(Dataset[VideoSample]):
             raise InputError(f"num_clips and num_crops must be at least 1, got {num_clips} x {num_crops}")
         if len(random_scale) != 2 or not 0 < random_scale[0] <= random_scale[1] <= 1:
             raise InputError(f"random_scale must be two fractions 0 < smallest <= largest <= 1, got {random_scale}")
+        if len(random_ratio) != 2 or not 0 < random_ratio[0] <= random_ratio[1]:
+            raise InputError(f"random_ratio must be two ratios 0 < smallest <= largest, got {random_ratio}")
         if short_videos not in ("skip", "loop"):
             raise InputError(f'short_videos must be "skip" or "loop", got {short_videos!r}')
         listed = read_annotations(root, split, annotations=annotations, class_names=class_names)
@@ -85,6 +89,7 @@ class KineticsDataset(Dataset[VideoSample]):
         self.num_clips = num_clips
         self.num_crops = num_crops
         self.random_scale = (random_scale[0], random_scale[1])
+        self.random_ratio = (random_ratio[0], random_ratio[1])
         self.horizontal_flip = horizontal_flip
         self.short_videos: ShortVideos = short_videos
 
@@ -124,7 +129,7 @@ class KineticsDataset(Dataset[VideoSample]):
             else:
                 raise ShortVideoError(path, video.num_frames, self.preprocessing.clip_span)
             frames = video.get_frames(indices)  # (T, H, W, C)
-        frames = random_resized_crop(frames, self.preprocessing.crop, self.random_scale)
+        frames = random_resized_crop(frames, self.preprocessing.crop, self.random_scale, self.random_ratio)
         if self.horizontal_flip:
             frames = random_horizontal_flip(frames)
         return frames.permute(3, 0, 1, 2)  # (C, T, H, W)

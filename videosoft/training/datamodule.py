@@ -41,6 +41,7 @@ class KineticsDataModule(L.LightningDataModule):
         mean: of each colour channel, on the 0..1 scale.
         std: of each colour channel, on the 0..1 scale.
         random_scale: range of a training crop's area, as a share of the frame's.
+        random_ratio: range of a training crop's width / height.
         horizontal_flip: mirror half of the training clips; off where left and right are classes.
         short_videos: ``"skip"`` counts and lists a video shorter than the clip; ``"loop"`` repeats its frames.
         batch_size: clips per training step, videos per validation step.
@@ -63,6 +64,7 @@ class KineticsDataModule(L.LightningDataModule):
         mean: tuple[float, float, float] = KINETICS_MEAN,
         std: tuple[float, float, float] = KINETICS_STD,
         random_scale: tuple[float, float] = (0.25, 1.0),
+        random_ratio: tuple[float, float] = (3 / 4, 4 / 3),
         horizontal_flip: bool = True,
         short_videos: Literal["skip", "loop"] = "skip",
         batch_size: int = 32,
@@ -86,6 +88,7 @@ class KineticsDataModule(L.LightningDataModule):
             std=std,
         )
         self.random_scale = random_scale
+        self.random_ratio = random_ratio
         self.horizontal_flip = horizontal_flip
         self.short_videos = short_videos
         self.batch_size = batch_size
@@ -145,6 +148,7 @@ class KineticsDataModule(L.LightningDataModule):
             num_clips=num_clips,
             num_crops=num_crops,
             random_scale=self.random_scale,
+            random_ratio=self.random_ratio,
             horizontal_flip=self.horizontal_flip,
             short_videos=self.short_videos,
         )
