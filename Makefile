@@ -17,6 +17,7 @@ $(VENV)/.installed: pyproject.toml setup.py $(wildcard csrc/*.cpp csrc/*.h csrc/
 	$(BIN)/python -m pip install --quiet --upgrade pip "setuptools>=77" wheel ninja
 	$(BIN)/python -m pip install "torch>=2.10" torchvision
 	$(BIN)/python -m pip install --no-build-isolation --editable ".[dev]"
+	$(BIN)/python -c 'from videosoft.ops import describe_backends as d; [print(k, v) for k, v in d().items()]'
 	touch $@
 
 check: setup
