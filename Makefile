@@ -1,11 +1,11 @@
-# Everything a newcomer needs: setup, check, test, demo, bench. CI calls the same targets.
+# Everything a newcomer needs: setup, check, test, demo. CI calls the same targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_DATA := data/demo
 DEMO_RUNS := demo_runs
 
-.PHONY: setup check test demo bench
+.PHONY: setup check test demo
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -32,6 +32,3 @@ test: setup
 
 demo: setup
 	PATH="$(abspath $(BIN)):$$PATH" bash tools/demo.sh $(DEMO_DATA) $(DEMO_RUNS)
-
-bench: setup
-	$(BIN)/python benchmarks/bench_softpool.py
