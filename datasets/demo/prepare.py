@@ -32,7 +32,7 @@ from videosoft.errors import InputError, run_command
 DATASET_NAME = "videosoft demo"
 FORMAT_VERSION = 1
 # Goes up whenever the same seed gives other pixels than before.
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 CSV_COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 _CLIP_SECONDS = NUM_FRAMES // FPS
 

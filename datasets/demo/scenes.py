@@ -89,8 +89,8 @@ def draw_scene(seed: int, split: str, index: int, *, control: bool = False) -> S
         speed = direction / frames_per_cycle if name == moving else 0.0
         cycles[name] = (rng.random() + speed * frame) % 1
 
-    largest_radius = rng.uniform(21, 25)
-    radius = largest_radius * rng.uniform(1.9, 2.2) ** (cycles["size"] - 1)
+    largest_radius = rng.uniform(29, 33)
+    radius = largest_radius * rng.uniform(2.0, 2.3) ** (cycles["size"] - 1)
     centers = []
     for name in ("x", "y"):
         # A slight shake, so that no coordinate is ever quite still.

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from videosoft.errors import InputError
+from videosoft.layers import SoftPool3d
 from videosoft.models import create_model, list_models, load_pretrained
 
 PARITY_WEIGHTS = "parity/hara_r3d50_w0125.pt"
@@ -95,6 +96,14 @@ def test_stem_pool(name: str, kwargs: dict, kind: str, kernel: tuple, padding: t
         assert pool.count_include_pad is False
 
 
+@pytest.mark.parametrize("name", ["r3d50", "r3d50_stergiou", "slow_r50"])
+@pytest.mark.parametrize("pool_kernel", [None, 2])
+def test_temperature_reaches_the_stem_pool(name: str, pool_kernel: int | None) -> None:
+    network = create_model(name, num_classes=2, width=0.0625, pool="soft", temperature=4, pool_kernel=pool_kernel)
+    (pool,) = (module for module in network.modules() if isinstance(module, SoftPool3d))
+    assert pool.temperature == 4
+
+
 BAD_ARGUMENTS = [
     ("r3d5", {}, r"unknown model 'r3d5'.*Did you mean r3d50"),
     ("resnet", {}, r"Known models: r3d50, r3d50_stergiou, slow_r50"),
@@ -105,6 +114,9 @@ BAD_ARGUMENTS = [
     ("r3d50", {"width": 0.001}, r"leaves no channel"),
     ("r3d50", {"num_classes": 0}, r"num_classes=0"),
     ("r3d50", {"dropout": 1.5}, r"dropout=1.5"),
+    ("r3d50", {"pool": "soft", "temperature": -1}, r"temperature must be a finite number >= 0.*-1"),
+    ("r3d50", {"pool": "max", "temperature": 4}, r"temperature=4 belongs to pool='soft'.*pool='max'"),
+    ("slow_r50", {"pool": "avg", "temperature": 4}, r"temperature=4 belongs to pool='soft'.*pool='avg'"),
     ("slow_r50", {"width": 0.001}, r"leaves no channel"),
 ]
 

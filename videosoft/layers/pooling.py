@@ -35,11 +35,19 @@ def create_pool3d(
     padding: int | Sequence[int] = 0,
     *,
     ceil_mode: bool = False,
+    temperature: float = 1.0,
 ) -> nn.Module:
     """A pooling of (N, C, T, H, W) by its kind: "soft", "max" or "avg" (which leaves padding out of its count).
 
-    Raises :class:`InputError` for an unknown kind or a window that is not allowed.
+    ``temperature`` is that of SoftPool; the other kinds have none.
+
+    Raises :class:`InputError` for an unknown kind, a window that is not allowed, or a temperature where there is none.
     """
+    if kind == "soft":
+        return SoftPool3d(kernel_size, stride, padding, ceil_mode=ceil_mode, temperature=temperature)
+    _check_kind(kind)
+    if temperature != 1:
+        raise InputError(f"temperature={temperature!r} belongs to pool='soft': leave it out with pool={kind!r}")
     return _create_pool(3, kind, kernel_size, stride, padding, ceil_mode)
 
 

@@ -58,6 +58,7 @@ class ResNet3d(nn.Module):
         num_classes: int,
         pool: str,
         pool_kernel: int | None,
+        temperature: float,
         width: float,
         dropout: float,
         zero_init_last_norm: bool,
@@ -73,7 +74,8 @@ class ResNet3d(nn.Module):
         self.bn1 = nn.BatchNorm3d(channels[0])
         self.relu = nn.ReLU(inplace=True)
         # pool_kernel=2 is the published swap: SoftPool(2, 2) without padding in place of MaxPool(3, 2, 1).
-        self.maxpool = create_pool3d(pool, 3, 2, 1) if pool_kernel is None else create_pool3d(pool, pool_kernel, 2, 0)
+        kernel, padding = (3, 1) if pool_kernel is None else (pool_kernel, 0)
+        self.maxpool = create_pool3d(pool, kernel, 2, padding, temperature=temperature)
         self.layer1 = _create_stage(channels[0], channels[0], stage_blocks[0], expansion, stride=1)
         self.layer2 = _create_stage(channels[0] * expansion, channels[1], stage_blocks[1], expansion, stride=2)
         self.layer3 = _create_stage(channels[1] * expansion, channels[2], stage_blocks[2], expansion, stride=2)
@@ -111,14 +113,16 @@ def r3d50(
     pool: str = "max",
     width: float = 1.0,
     pool_kernel: int | None = None,
+    temperature: float = 1.0,
     dropout: float = 0.0,
     zero_init_last_norm: bool = False,
 ) -> ResNet3d:
     """Hara et al.'s 3D-ResNet-50 (CVPR 2018), 47.63 M parameters with 700 classes, 10.1 G MACs at 16 x 112^2.
 
     ``pool`` replaces the stem's MaxPool3d(3, 2, 1) with the same window; ``pool_kernel=2`` takes the SoftPool paper's
-    window (kernel 2, stride 2, no padding) instead. ``zero_init_last_norm`` lets every bottleneck begin as its shortcut
-    (Goyal et al., 2017), which Hara's recipe does not; a short training from scratch gains by it.
+    window (kernel 2, stride 2, no padding) instead. ``temperature`` is SoftPool's (1 as published).
+    ``zero_init_last_norm`` lets every bottleneck begin as its shortcut (Goyal et al., 2017), which Hara's recipe does
+    not; a short training from scratch gains by it.
     """
     return ResNet3d(
         stem_kernel=(7, 7, 7),
@@ -127,6 +131,7 @@ def r3d50(
         num_classes=num_classes,
         pool=pool,
         pool_kernel=pool_kernel,
+        temperature=temperature,
         width=width,
         dropout=dropout,
         zero_init_last_norm=zero_init_last_norm,
@@ -140,6 +145,7 @@ def r3d50_stergiou(
     pool: str = "max",
     width: float = 1.0,
     pool_kernel: int | None = None,
+    temperature: float = 1.0,
     dropout: float = 0.0,
     zero_init_last_norm: bool = False,
 ) -> ResNet3d:
@@ -154,6 +160,7 @@ def r3d50_stergiou(
         num_classes=num_classes,
         pool=pool,
         pool_kernel=pool_kernel,
+        temperature=temperature,
         width=width,
         dropout=dropout,
         zero_init_last_norm=zero_init_last_norm,

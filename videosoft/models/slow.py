@@ -14,6 +14,7 @@ def slow_r50(
     pool: str = "max",
     width: float = 1.0,
     pool_kernel: int | None = None,
+    temperature: float = 1.0,
     dropout: float = 0.5,
     head_pool_kernel_size: tuple[int, int, int] = (8, 7, 7),
 ) -> nn.Module:
@@ -21,7 +22,7 @@ def slow_r50(
 
     ``head_pool_kernel_size`` is the size of the last feature map, (T, H/32, W/32): (8, 7, 7) for 8 x 224^2. A smaller
     clip needs a smaller one; a larger clip is scored at every position and averaged. ``pool_kernel=k`` makes the stem's
-    pool (1, k, k) with stride (1, 2, 2) and no padding.
+    pool (1, k, k) with stride (1, 2, 2) and no padding; ``temperature`` is SoftPool's (1 as published).
     """
     # Here, not at the top: pytorchvideo's import costs a second that only this family needs to pay.
     from pytorchvideo.models.resnet import create_resnet
@@ -34,8 +35,8 @@ def slow_r50(
         kernel_size: tuple[int, int, int], stride: tuple[int, int, int], padding: list[int]
     ) -> nn.Module:
         if pool_kernel is None:
-            return create_pool3d(pool, kernel_size, stride, tuple(padding))
-        return create_pool3d(pool, (1, pool_kernel, pool_kernel), stride, 0)
+            return create_pool3d(pool, kernel_size, stride, tuple(padding), temperature=temperature)
+        return create_pool3d(pool, (1, pool_kernel, pool_kernel), stride, 0, temperature=temperature)
 
     network = create_resnet(
         model_depth=50,
