@@ -8,6 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from videosoft.atomic_files import check_output_folder
 from videosoft.errors import InputError, run_command
 
 OUTPUT_NAMES = ("metrics.json", "predictions.parquet")
@@ -55,8 +56,7 @@ def _parse_arguments() -> argparse.Namespace:
 
 def _prepare_output(arguments: argparse.Namespace) -> Path:
     output_dir = arguments.output or arguments.ckpt_path.parent / f"evaluation_{arguments.split}_{arguments.views}"
-    if output_dir.exists() and not output_dir.is_dir():
-        raise InputError(f"--output {output_dir} is a file; name a folder.")
+    check_output_folder(output_dir)
     if not arguments.overwrite and any((output_dir / name).exists() for name in OUTPUT_NAMES):
         raise InputError(f"{output_dir} already holds an evaluation: pass --overwrite, or another --output.")
     return output_dir

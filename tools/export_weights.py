@@ -7,6 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from videosoft.atomic_files import check_output_folder, replace_when_done
 from videosoft.errors import InputError, run_command
 
 
@@ -19,6 +20,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.output.exists() and not arguments.overwrite:
         raise InputError(f"{arguments.output} exists: pass --overwrite, or another --output.")
+    if arguments.output.is_dir():
+        raise InputError(f"{arguments.output} is a folder: name a file.")
+    check_output_folder(arguments.output.parent)
     # Here, not at the top: --help and wrong arguments need not wait for torch.
     import torch
 
@@ -26,9 +30,8 @@ def main() -> None:
 
     content = export_weights(arguments.ckpt_path, dtype=getattr(torch, arguments.dtype))
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = arguments.output.with_name(f".{arguments.output.name}.unfinished")
-    torch.save(content, unfinished)
-    unfinished.replace(arguments.output)
+    with replace_when_done(arguments.output) as unfinished:
+        torch.save(content, unfinished)
     print(f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB")
 
 

@@ -197,7 +197,12 @@ def _replace_when_done(output: Path) -> Iterator[Path]:
         yield unfinished
         if output.exists():
             output.rename(workplace / "old")
-        unfinished.rename(output)
+        try:
+            unfinished.rename(output)
+        except OSError:
+            if (workplace / "old").exists():
+                (workplace / "old").rename(output)
+            raise
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
 

@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from videosoft.atomic_files import replace_when_done, write_json
 from videosoft.errors import InputError
-from videosoft.explain.atomic_files import replace_when_done, write_json
 from videosoft.explain.rendering import (
     ClipFigure,
     TubePanel,

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import yaml
 
 from videosoft.cli import main
 from videosoft.evaluation import read_predictions
-from videosoft.models import load_checkpoint
+from videosoft.models import export_weights, load_checkpoint
 
 NUM_GOOD = 4  # videos a class and split
 LABELS = ("brighter", "darker")
@@ -190,10 +191,23 @@ BAD_ARGUMENTS = [
     (["--ckpt_path", "{tmp}/none.ckpt"], r"none\.ckpt does not exist"),
     (["--trainer.accelerator", "cuda"], r"(?i)cuda|gpu"),
     (["--trainer.acelerator", "cpu"], r"acelerator"),
+    (["--model.network.options", "{{width: 0.5}}"], r"options holds width: set network\.width"),
+    (["--model.network.options", "{{dropout: abc}}"], r"r3d50 .*abc"),
+    (["--model.network.options", "{{temperature: -1}}"], r"temperature must be a finite number >= 0.*-1"),
+    (["--model.network.name", "slow_r50"], r"slow_r50 .* does not take clips of 8 x 32 x 32"),
+    (["--run.output", "{tmp}/file/runs"], r"output folder .*file/runs.* cannot be used"),
+    (["--data.root", "{tmp}/one_class"], r"one_class has one class \(only\)"),
+]
+
+# Found when the training begins, after its folder was made.
+LATE_BAD_ARGUMENTS = [
+    (["--model.optimizer.init_args.lr", "-1"], r"model\.optimizer: .*-1"),
+    (["--trainer.max_epochs", "-1"], r"the training has no end"),
+    (["--trainer.val_check_interval", "1000"], r"val_check_interval"),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "message"), BAD_ARGUMENTS)
+@pytest.mark.parametrize(("arguments", "message"), [*BAD_ARGUMENTS, *LATE_BAD_ARGUMENTS])
 def test_bad_arguments_end_in_one_clear_message(
     arguments: list[str],
     message: str,
@@ -205,6 +219,9 @@ def test_bad_arguments_end_in_one_clear_message(
     if "cuda" in arguments and torch.cuda.is_available():
         pytest.skip("this machine has the device that the case lacks")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "file").touch()
+    for split in ("train", "val"):
+        write_video(tmp_path / "empty" / "one_class" / split / "only" / "a_000000_000001.mp4", 12, rising=True)
     filled = [argument.format(tmp=tmp_path / "empty") for argument in arguments]
     code = run_lightning(monkeypatch, "fit", "--config", config, "--run.output", tmp_path / "runs", *filled)
     printed = capsys.readouterr().err
@@ -213,17 +230,20 @@ def test_bad_arguments_end_in_one_clear_message(
     assert re.search(message, printed), printed
     assert not list(tmp_path.rglob("*.ckpt"))
     assert not list(tmp_path.rglob("metrics.csv"))
+    assert (tmp_path / "runs").exists() == ((arguments, message) in LATE_BAD_ARGUMENTS)
 
 
 OTHER_NETWORKS: list[tuple[list[str], str]] = [
     (["--model.network.width", "0.125"], r"'width': 0\.0625.*'width': 0\.125"),
     (["--model.network.name", "r3d50_stergiou"], r"holds r3d50 .* asks for r3d50_stergiou"),
     (["--model.network.pool", "max"], r"'pool': 'soft'.*'pool': 'max'"),
+    (["--data.sampling_stride", "2"], r"other clips .*data\.sampling_stride 1, not 2"),
+    (["--data.mean", "[0.5, 0.5, 0.5]"], r"other clips .*data\.mean \[.*\], not \[0\.5, 0\.5, 0\.5\]"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "message"), OTHER_NETWORKS)
-def test_a_checkpoint_of_another_network_is_refused(
+def test_a_checkpoint_of_another_network_or_preprocessing_is_refused(
     arguments: list[str],
     message: str,
     run_dir: Path,
@@ -236,6 +256,86 @@ def test_a_checkpoint_of_another_network_is_refused(
     base = ("test", "--config", config, "--run.output", tmp_path, "--ckpt_path", best)
     assert run_lightning(monkeypatch, *base, *arguments) == 2
     assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("verb", ["validate", "test", "predict"])
+def test_only_fit_goes_without_a_checkpoint(
+    verb: str, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_lightning(monkeypatch, verb, "--config", config, "--run.output", tmp_path / "runs") == 2
+    assert f"`lightning {verb}` needs a trained network: pass --ckpt_path" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_exported_weights_are_tested_like_their_checkpoint_but_not_resumed(
+    run_dir: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best, exported = run_dir / "checkpoints" / "best.ckpt", tmp_path / "weights.ckpt"
+    torch.save(export_weights(best, dtype=torch.float32), exported)
+    predictions = []
+    for name, path in (("a", best), ("b", exported)):
+        arguments = ("--config", config, "--run.output", tmp_path / name, "--ckpt_path", path)
+        assert run_lightning(monkeypatch, "test", *arguments) == 0
+        table = read_predictions(tmp_path / name / "tiny" / "version_0" / "predictions.parquet")
+        predictions.append(table.rows.to_pylist())
+    assert predictions[0] == predictions[1]
+    capsys.readouterr()
+    arguments = ("fit", "--config", config, "--run.output", tmp_path / "c", "--ckpt_path", exported)
+    assert run_lightning(monkeypatch, *arguments) == 2
+    assert "weights.ckpt holds weights only" in capsys.readouterr().err
+
+
+def copy_with_empty_videos(root: Path, copy: Path, split: str) -> None:
+    shutil.copytree(root, copy)
+    for path in (copy / split).rglob("*.mp4"):
+        path.write_bytes(b"")
+
+
+def test_training_without_a_usable_video_fails(
+    root: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy_with_empty_videos(root, tmp_path / "data", "train")
+    arguments = ("fit", "--config", config, "--run.output", tmp_path / "runs", "--data.root", tmp_path / "data")
+    assert run_lightning(monkeypatch, *arguments) == 2
+    assert "no training video of this epoch could be used" in capsys.readouterr().err
+    assert (tmp_path / "runs" / "tiny" / "version_0" / "failures.csv").is_file()
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_validation_without_a_usable_video_does_not_cost_the_training(
+    root: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_with_empty_videos(root, tmp_path / "data", "val")
+    arguments = ("fit", "--config", config, "--run.output", tmp_path / "runs", "--data.root", tmp_path / "data")
+    assert run_lightning(monkeypatch, *arguments) == 0
+    folder = tmp_path / "runs" / "tiny" / "version_0"
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
+    with (folder / "metrics.csv").open() as file:
+        assert {row["val/1x1_top1"] for row in csv.DictReader(file)} <= {"", "nan"}
+
+
+def test_a_test_without_a_usable_video_fails_and_lists_them(
+    run_dir: Path,
+    root: Path,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    copy_with_empty_videos(root, tmp_path / "data", "val")
+    base = ("test", "--config", config, "--run.output", tmp_path / "runs", "--data.root", tmp_path / "data")
+    assert run_lightning(monkeypatch, *base, "--ckpt_path", run_dir / "checkpoints" / "best.ckpt") == 2
+    assert "none of the 12 videos could be evaluated" in capsys.readouterr().err
+    table = read_predictions(tmp_path / "runs" / "tiny" / "version_0" / "predictions.parquet")
+    assert set(table.rows["status"].to_pylist()) == {"unreadable", "missing"}
+
+
+def test_a_saved_config_keeps_the_name_of_its_run(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("--config", run_dir / "config.yaml", "--ckpt_path", run_dir / "checkpoints" / "best.ckpt")
+    assert run_lightning(monkeypatch, "test", *arguments, "--run.output", tmp_path) == 0
+    assert (tmp_path / "tiny" / "version_0" / "metrics.json").is_file()
 
 
 def write_list(root: Path, rows: list[list[object]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from videosoft.evaluation._files import replace_when_done
+from videosoft.atomic_files import replace_when_done
 from videosoft.evaluation.predictions import STATUSES, PredictionTable
 
 METRICS_FORMAT_VERSION = 1

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from videosoft.atomic_files import replace_when_done
 from videosoft.errors import InputError
-from videosoft.evaluation._files import replace_when_done
 
 FORMAT_VERSION = 1
 STATUSES = ("ok", "missing", "unreadable", "too_short")

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from videosoft.atomic_files import write_json
 from videosoft.errors import InputError
-from videosoft.explain.atomic_files import write_json
 
 __all__ = ["MANIFEST_FORMAT_VERSION", "MANIFEST_NAME", "OutputFolder"]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from videosoft.atomic_files import replace_when_done
 from videosoft.errors import InputError
-from videosoft.explain.atomic_files import replace_when_done
 from videosoft.explain.tube import SaliencyTube
 
 __all__ = ["SALIENCY_FORMAT_VERSION", "SavedSaliency", "read_saliency", "write_saliency"]

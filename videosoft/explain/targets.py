@@ -1,6 +1,7 @@
 """Which class a tube is about, from what the user wrote and each model's own list of class names."""
 
 import difflib
+import re
 from collections.abc import Sequence
 
 from videosoft.errors import InputError
@@ -31,7 +32,7 @@ def parse_target(target: str, class_names: Sequence[str], *, owner: str) -> str:
     A class that is called like a number is found by its name. Raises InputError for an index out of range or an
     unknown name.
     """
-    if target not in class_names and target.lstrip("-").isdecimal():
+    if target not in class_names and re.fullmatch(r"-?[0-9]+", target):
         index = int(target)
         if not 0 <= index < len(class_names):
             raise InputError(f"target {index} is out of range: {owner} has classes 0..{len(class_names) - 1}")

@@ -57,8 +57,9 @@ def replace_pooling(
     """Swap max, average and soft poolings (1-D, 2-D or 3-D) of ``model`` in place, and say what was swapped.
 
     ``where`` is "stem" (the first pooling in the order of ``model.named_modules()``), "all", or a regular expression
-    that is searched in the dotted names. Kernel, stride, padding and ``ceil_mode`` are kept; ``pool_kernel=k`` gives
-    kernel k with padding 0 and keeps the stride: with k = 2 the published form, SoftPool(2, 2) for MaxPool(3, 2, 1).
+    that is searched in the dotted names. Kernel, stride, padding and ``ceil_mode`` are kept, and a SoftPool's
+    temperature and gradient where it stays one; ``pool_kernel=k`` gives kernel k with padding 0 and keeps the stride:
+    with k = 2 the published form, SoftPool(2, 2) for MaxPool(3, 2, 1).
     Adaptive and global poolings are never touched, nor are poolings that a network calls as functions.
 
     Raises :class:`InputError` for an unknown kind, a pattern that is no regular expression, a pooling whose meaning
@@ -137,4 +138,7 @@ def _convert_pool(name: str, pool: nn.Module, to: str, pool_kernel: int | None) 
                 " choose other modules with where"
             )
     kernel_size, padding = (pool.kernel_size, pool.padding) if pool_kernel is None else (pool_kernel, 0)
-    return _create_pool(num_dims, to, kernel_size, pool.stride, padding, pool.ceil_mode)  # type: ignore[arg-type]
+    swap = _create_pool(num_dims, to, kernel_size, pool.stride, padding, pool.ceil_mode)  # type: ignore[arg-type]
+    if isinstance(pool, _MODULES["soft"]) and isinstance(swap, _MODULES["soft"]):
+        swap.temperature, swap.gradient = pool.temperature, pool.gradient
+    return swap

@@ -29,7 +29,7 @@ class LoadedModel:
         preprocessing: ``num_frames``, ``sampling_stride``, ``short_side``, ``crop``, ``mean`` and ``std``
             (of pixels on the 0..1 scale).
         metadata: ``checkpoint_hash`` (sha256 of the file), ``model``, ``data``, ``recipe`` (the resolved
-            config it was trained with), ``versions``.
+            config it was trained with), ``versions``, ``is_resumable`` (it holds the optimiser's state too).
     """
 
     network: nn.Module
@@ -103,15 +103,24 @@ def load_checkpoint(path: str | Path) -> LoadedModel:
     missing = [key for key in ("model", "class_names", "preprocessing") if key not in card]
     if missing or "state_dict" not in content:
         raise InputError(f"{path} is damaged: it lacks {', '.join(missing or ['state_dict'])}.")
-    class_names = tuple(str(name) for name in card["class_names"])
-    model = card["model"]
-    if (
-        not isinstance(model, dict)
+    model, class_names, preprocessing = card["model"], card["class_names"], card["preprocessing"]
+    damages = {
+        "its model entry is not {name, kwargs}": not isinstance(model, dict)
         or not isinstance(model.get("kwargs"), dict)
-        or {"name", "num_classes"} & set(model["kwargs"])
-    ):
-        raise InputError(f"{path} is damaged: its model entry is not {{name, kwargs}}.")
-    network = create_model(str(model.get("name")), num_classes=len(class_names), **model["kwargs"])
+        or bool({"name", "num_classes"} & set(model["kwargs"])),
+        "its class names are not a list of different names": not isinstance(class_names, list)
+        or not all(isinstance(name, str) for name in class_names)
+        or len(set(class_names)) < len(class_names),
+        "its preprocessing is not a mapping": not isinstance(preprocessing, dict),
+        "its state_dict is not a mapping of names to tensors": not isinstance(content["state_dict"], dict)
+        or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content["state_dict"].items()),
+    }
+    if found := [damage for damage, is_there in damages.items() if is_there]:
+        raise InputError(f"{path} is damaged: {'; '.join(found)}.")
+    try:
+        network = create_model(str(model.get("name")), num_classes=len(class_names), **model["kwargs"])
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} names a network that cannot be built: {error}") from error
     state = {
         key.removeprefix(NETWORK_PREFIX): value
         for key, value in content["state_dict"].items()
@@ -120,14 +129,15 @@ def load_checkpoint(path: str | Path) -> LoadedModel:
     load_state_strictly(network, state, source=str(path))
     return LoadedModel(
         network=network.eval(),
-        class_names=class_names,
-        preprocessing=dict(card["preprocessing"]),
+        class_names=tuple(class_names),
+        preprocessing=dict(preprocessing),
         metadata={
             "checkpoint_hash": hash_file(path),
             "model": model,
             "data": card.get("data", {}),
             "recipe": card.get("recipe", {}),
             "versions": card.get("versions", {}),
+            "is_resumable": "optimizer_states" in content,
         },
     )
 
@@ -169,18 +179,19 @@ def export_weights(path: str | Path, *, dtype: torch.dtype = torch.float16) -> d
     """The part of a checkpoint that :func:`load_checkpoint` reads, its floating-point weights in ``dtype``.
 
     Raises:
-        InputError: when the checkpoint cannot be used, see :func:`load_checkpoint`.
+        InputError: when the checkpoint cannot be used, see :func:`load_checkpoint`, or a weight overflows in ``dtype``.
     """
     load_checkpoint(path)
     content = read_torch_file(path)
-    return {
-        CARD_KEY: content[CARD_KEY],
-        "state_dict": {
-            key: value.to(dtype) if value.is_floating_point() else value
-            for key, value in content["state_dict"].items()
-            if key.startswith(NETWORK_PREFIX)
-        },
+    state = {
+        key: value.to(dtype) if value.is_floating_point() else value
+        for key, value in content["state_dict"].items()
+        if key.startswith(NETWORK_PREFIX)
     }
+    for key, value in state.items():
+        if not value.isfinite().all() and content["state_dict"][key].isfinite().all():
+            raise InputError(f"{path}: {key} does not fit into {dtype}: export to bfloat16 or float32.")
+    return {CARD_KEY: content[CARD_KEY], "state_dict": state}
 
 
 def hash_file(path: str | Path) -> str:

@@ -39,16 +39,27 @@ class ClipRate(L.Callback):
 
 
 class FailureLog(L.Callback):
-    """List videos that could not be used, each once, in ``failures.csv`` of the run's folder, and count them aloud."""
+    """List videos that could not be used, each once, in ``failures.csv`` of the run's folder, and count them aloud.
+
+    An epoch without a single usable training video ends the run with an :class:`InputError`.
+    """
 
     def __init__(self) -> None:
         self._failures: dict[str, dict[str, Any]] = {}
         self._num_reported = 0
+        self._num_clips = 0
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._num_clips = 0
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: ClipBatch, batch_idx: int
     ) -> None:
         self._add(batch)
+        self._num_clips += len(batch["label"])
+        if batch_idx + 1 == trainer.num_training_batches and not self._num_clips:
+            self._report(trainer)
+            raise InputError("no training video of this epoch could be used; failures.csv of the run says why each.")
 
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: ClipBatch, *args: Any
@@ -131,6 +142,8 @@ class PredictionWriter(L.Callback):
             if metrics[name] is not None:
                 pl_module.log(f"test/{metrics['protocol']}_{name}", float(metrics[name]))
         print(f"\n{format_metrics(metrics)}\n\n{metrics_path}\n{path}")
+        if not metrics["num_evaluated"]:
+            raise InputError(f"none of the {metrics['num_videos']} videos could be evaluated; {path} lists them.")
 
     def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         path = self._write_predictions(trainer, pl_module)
@@ -145,7 +158,10 @@ class PredictionWriter(L.Callback):
         assert isinstance(pl_module, VideoClassifier)
         num_clips, num_crops = data.test_views
         output_dir = self._output_dir or Path(trainer.log_dir or trainer.default_root_dir)
-        output_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            output_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"output folder {output_dir} cannot be made: {error.strerror or error}") from error
         path = output_dir / "predictions.parquet"
         write_predictions(
             path,

@@ -1,5 +1,6 @@
 """The Lightning module: a thin coat around a network of videosoft.models."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,10 @@ class NetworkConfig:
     pool_kernel: int | None = None
     width: float = 1.0
     options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if own := sorted({"name", "num_classes", "pool", "pool_kernel", "width"} & set(self.options)):
+            raise InputError(f"network.options holds {', '.join(own)}: set network.{own[0]} instead.")
 
     def to_model_kwargs(self) -> dict[str, Any]:
         """The arguments of ``create_model`` besides the name and the number of classes."""
@@ -84,8 +89,33 @@ class VideoClassifier(L.LightningModule):
         kwargs = dict(loaded.metadata["model"]["kwargs"])
         known = {key: kwargs.pop(key) for key in ("pool", "pool_kernel", "width") if key in kwargs}
         classifier = cls(NetworkConfig(name=loaded.metadata["model"]["name"], options=kwargs, **known))
-        classifier._use_network(loaded.network, loaded.class_names, Preprocessing.from_dict(loaded.preprocessing))
+        classifier.use_loaded(loaded)
         return classifier
+
+    def use_loaded(self, loaded: LoadedModel) -> None:
+        """Take over a checkpoint's network instead of building a fresh one."""
+        self._use_network(loaded.network, loaded.class_names, Preprocessing.from_dict(loaded.preprocessing))
+
+    def check_network(self, data: KineticsDataModule) -> None:
+        """See that the network can be built and takes clips of this data, without memory or arithmetic.
+
+        Raises:
+            InputError: it cannot, or the data has a single class.
+        """
+        config, size = self.network_config, data.preprocessing
+        if len(data.class_names) < 2:
+            raise InputError(f"{data.root} has one class ({data.class_names[0]}): a classifier needs at least two.")
+        try:
+            with torch.device("meta"):
+                network = create_model(config.name, num_classes=len(data.class_names), **config.to_model_kwargs())
+                network.eval()(torch.empty(1, 3, size.num_frames, size.crop, size.crop))
+        except InputError:
+            raise
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{config.name} with {config.to_model_kwargs()} does not take clips of {size.num_frames} x "
+                f"{size.crop} x {size.crop}: {error}"
+            ) from error
 
     def configure_model(self) -> None:
         if self.network is not None:
@@ -113,7 +143,11 @@ class VideoClassifier(L.LightningModule):
         self.log("train/top1", self.train_top1, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        self._num_validated = 0
+
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
+        self._num_validated += len(batch["label"])
         if not len(batch["label"]):
             return
         logits = self(batch["video"].squeeze(1))  # (N, 1, 3, T, H, W): one view a video
@@ -123,6 +157,11 @@ class VideoClassifier(L.LightningModule):
         self.log("val/loss", F.cross_entropy(logits, batch["label"]), batch_size=size)
         self.log("val/1x1_top1", self.val_top1, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
         self.log("val/1x1_top5", self.val_top5, on_step=False, on_epoch=True, batch_size=size)
+
+    def on_validation_epoch_end(self) -> None:
+        if not self._num_validated:
+            # The training must not be lost because there was nothing to validate on; the failure log says why.
+            self.log("val/1x1_top1", float("nan"), prog_bar=True)
 
     def test_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
         """``{"rows": [...]}``: one row a video for the predictions table, broken videos included."""
@@ -146,9 +185,15 @@ class VideoClassifier(L.LightningModule):
         return self.test_step(batch, batch_idx)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimizer = self.optimizer(self.parameters())
+        try:
+            optimizer = self.optimizer(self.parameters())
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise InputError(f"model.optimizer: {error}") from error
+        if math.isinf(self.trainer.estimated_stepping_batches):
+            raise InputError("the training has no end: set trainer.max_epochs or trainer.max_steps.")
         num_steps = int(self.trainer.estimated_stepping_batches)
-        num_epochs = num_steps / max(1, self.trainer.num_training_batches // self.trainer.accumulate_grad_batches)
+        steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        num_epochs = num_steps / max(1, steps_per_epoch)
         schedule = create_schedule(optimizer, self.schedule, num_steps=num_steps, num_epochs=num_epochs)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,8 +13,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from videosoft.atomic_files import check_output_folder
+from videosoft.data import Preprocessing
 from videosoft.errors import InputError
-from videosoft.models import load_checkpoint
+from videosoft.models import LoadedModel, load_checkpoint
 from videosoft.training.callbacks import ClipRate, FailureLog, PredictionWriter
 from videosoft.training.classifier import VideoClassifier
 from videosoft.training.configuration import configuration_errors_as_input_errors
@@ -48,43 +51,65 @@ class VideosoftCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         config = self._subconfig
         ckpt_path = config.get("ckpt_path")
-        self._loaded_class_names: tuple[str, ...] | None = None
-        self._checkpoint_hash = ""
-        if ckpt_path:
-            loaded = load_checkpoint(ckpt_path)
-            card = loaded.metadata["model"]
-            network = config["model"]["network"]
-            configured = {
-                "pool": network["pool"],
-                "pool_kernel": network["pool_kernel"],
-                "width": network["width"],
-                **network["options"],
-            }
-            if card["name"] != network["name"] or card["kwargs"] != configured:
-                raise InputError(
-                    f"{ckpt_path} holds {card['name']} with {card['kwargs']}, the config asks for "
-                    f"{network['name']} with {configured}: use the config that it was trained with "
-                    "(config.yaml in its run's folder)."
-                )
-            self._loaded_class_names = loaded.class_names
-            self._checkpoint_hash = loaded.metadata["checkpoint_hash"]
+        self._loaded: LoadedModel | None = None
+        if not ckpt_path:
+            if self.subcommand != "fit":
+                raise InputError(f"`lightning {self.subcommand}` needs a trained network: pass --ckpt_path.")
+            return
+        loaded = load_checkpoint(ckpt_path)
+        if self.subcommand == "fit" and not loaded.metadata["is_resumable"]:
+            raise InputError(f"{ckpt_path} holds weights only, no state of a training: it cannot be resumed.")
+        card = loaded.metadata["model"]
+        network = config["model"]["network"]
+        configured = {
+            "pool": network["pool"],
+            "pool_kernel": network["pool_kernel"],
+            "width": network["width"],
+            **network["options"],
+        }
+        if card["name"] != network["name"] or card["kwargs"] != configured:
+            raise InputError(
+                f"{ckpt_path} holds {card['name']} with {card['kwargs']}, the config asks for "
+                f"{network['name']} with {configured}: use the config that it was trained with "
+                "(config.yaml in its run's folder)."
+            )
+        self._loaded = loaded
 
     def instantiate_classes(self) -> None:
         super().instantiate_classes()
-        if self._loaded_class_names is not None:
-            self.datamodule.use_class_names(self._loaded_class_names)
         dumped = self.parser.dump(self.config, format="json", skip_none=False)
         self.model.recipe = json.loads(dumped).get(self.subcommand, {})
 
+    def _check_data_and_network(self) -> None:
+        """Fail on data or a network that cannot work before a folder or a log of the run exists."""
+        if self._loaded is not None:
+            self.datamodule.use_class_names(self._loaded.class_names)
+            trained = Preprocessing.from_dict(self._loaded.preprocessing).to_dict()
+            configured = self.datamodule.preprocessing.to_dict()
+            if differing := [name for name in trained if trained[name] != configured[name]]:
+                raise InputError(
+                    "the checkpoint was trained with other clips than the config makes: "
+                    + ", ".join(f"data.{name} {trained[name]}, not {configured[name]}" for name in differing)
+                )
+        self.datamodule.setup(self.subcommand)
+        if self._loaded is None or self.subcommand == "fit":
+            self.model.check_network(self.datamodule)
+        else:
+            self.model.use_loaded(self._loaded)
+            # The network has its weights: Lightning need not read the file again, which it takes for one of its own.
+            self.config_init[self.subcommand]["ckpt_path"] = None
+
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        self._check_data_and_network()
         run = self._subconfig["run"]
-        name = run["name"] or _name_of_config(sys.argv)
+        name = run["name"] = run["name"] or _name_of_config(sys.argv)
         csv_logger = CSVLogger(save_dir=run["output"], name=name, version=run["version"])
         run_dir = Path(csv_logger.log_dir)
         if run_dir.exists() and any(run_dir.iterdir()):
             raise InputError(
                 f"{run_dir} exists and is not empty: choose another --run.version, or leave it out for a new one."
             )
+        check_output_folder(run_dir)
         loggers: list[Logger] = [csv_logger]
         # Only a fit is worth a wandb run; the other verbs write their results as files.
         if run["wandb"] != "off" and self.subcommand == "fit":
@@ -106,7 +131,9 @@ class VideosoftCLI(LightningCLI):
             ClipRate(),
             FailureLog(),
             PredictionWriter(
-                None, checkpoint_hash=self._checkpoint_hash, command=shlex.join(["lightning", *sys.argv[1:]])
+                None,
+                checkpoint_hash=self._loaded.metadata["checkpoint_hash"] if self._loaded else "",
+                command=shlex.join(["lightning", *sys.argv[1:]]),
             ),
         ]
         if configured.get("enable_progress_bar") is not False:
@@ -136,7 +163,14 @@ def run_lightning_cli() -> None:
             save_config_callback=_OverwritingSaveConfig,
             trainer_defaults={"accelerator": "auto", "devices": "auto"},
         )
+    except InputError:
+        raise
     except MisconfigurationException as error:
+        raise InputError(str(error)) from error
+    except ValueError as error:
+        # Lightning says by a plain ValueError, too, which option it does not like.
+        if "/lightning/" not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).as_posix():
+            raise
         raise InputError(str(error)) from error
 
 

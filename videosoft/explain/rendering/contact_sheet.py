@@ -7,7 +7,7 @@ import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from videosoft.explain.atomic_files import replace_when_done
+from videosoft.atomic_files import replace_when_done
 from videosoft.explain.rendering.captions import WARNING_COLOR, ClipFigure
 from videosoft.explain.rendering.color_bar import COLOR_BAR_WIDTH_INCHES, draw_color_bar
 from videosoft.explain.rendering.colors import create_color_scale, draw_overlay

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from videosoft.explain.atomic_files import replace_when_done
+from videosoft.atomic_files import replace_when_done
 
 __all__ = ["write_mp4"]
 

@@ -1,0 +1,67 @@
+"""Files that are either complete or absent, and output folders that are known to be usable before the work begins."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from videosoft.errors import InputError
+
+__all__ = ["check_output_folder", "replace_when_done", "write_json"]
+
+_TEMPORARY_PREFIX = ".unfinished-"
+
+
+@contextlib.contextmanager
+def replace_when_done(path: Path) -> Iterator[Path]:
+    """Give a temporary path in the same folder to write to; it takes the place of ``path`` when the block ends well.
+
+    After an error or an interruption the temporary file is gone and an older ``path`` is untouched.
+
+    Raises:
+        InputError: the folder is missing or cannot be written to, or ``path`` is a folder.
+    """
+    # The process number: two runs that write one file must not share a half-written one.
+    temporary_path = path.with_name(f"{_TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    try:
+        yield temporary_path
+        temporary_path.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary_path.unlink()
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a dict as JSON; NaN and infinity, which JSON does not know, are refused by ValueError."""
+    with replace_when_done(path) as temporary_path:
+        temporary_path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def check_output_folder(path: Path) -> None:
+    """See that files can be put in a folder, and leave all as it was: a long run must not fail when it writes results.
+
+    Raises:
+        InputError: the folder cannot be made or written to, or is a file.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    made: list[Path] = []
+    try:
+        # Tried out, not asked for: os.access says yes to root where nothing can be made.
+        for folder in reversed(missing):
+            folder.mkdir()
+            made.append(folder)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"output folder {path} cannot be used: {error.strerror or error}; name another folder"
+        ) from error
+    finally:
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
