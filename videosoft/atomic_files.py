@@ -48,9 +48,9 @@ def check_output_folder(path: Path) -> None:
     Raises:
         InputError: the folder cannot be made or written to, or is a file.
     """
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     made: list[Path] = []
     try:
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         # Tried out, not asked for: os.access says yes to root where nothing can be made.
         for folder in reversed(missing):
             folder.mkdir()

@@ -33,6 +33,7 @@ def test_target_is_a_name_or_an_index(target: str, name: str) -> None:
         ("zzz", r"it has Archery, basketball dunk"),
         ("4", r"target 4 is out of range: a\.ckpt has classes 0\.\.3"),
         ("-1", r"out of range"),
+        ("--5", r"not among"),
         ("1.5", r"not among"),
         ("", r"not among"),
     ],

@@ -148,3 +148,9 @@ def test_wrong_requests_are_named(model: nn.Module, arguments: dict[str, object]
     for word in words:
         assert word in str(error.value)
     assert repr(model) == before
+
+
+def test_a_softpool_that_stays_one_keeps_its_temperature_and_gradient() -> None:
+    network = nn.Sequential(SoftPool3d(2, temperature=4, gradient="paper"))
+    (replaced,) = replace_pooling(network, to="soft", pool_kernel=3)
+    assert replaced.after == ("SoftPool3d(kernel_size=3, stride=2, padding=0, temperature=4, gradient='paper')")

@@ -121,6 +121,13 @@ BAD_CONTENT = [
     (lambda n: create_content(n, model={"name": "r3d51", "kwargs": {}}), "unknown model 'r3d51'"),
     (lambda n: create_content(n, model={"name": "r3d50", "kwargs": {"name": "x"}}), "no argument 'name'|damaged"),
     (lambda n: create_content(n, model="r3d50"), "damaged"),
+    (lambda n: create_content(n, model={"name": "r3d50", "kwargs": {"width": "x"}}), "bad.ckpt names a network .*"),
+    (lambda n: create_content(n, model={"name": "r3d50", "kwargs": {"depth": 5}}), "bad.ckpt names .*'depth'"),
+    (lambda n: create_content(n, class_names=5), "damaged: its class names"),
+    (lambda n: create_content(n, class_names=["a", "a"]), "damaged: its class names are not a list of different"),
+    (lambda n: create_content(n, preprocessing=[1]), "damaged: its preprocessing"),
+    (lambda n: {**create_content(n), "state_dict": [1]}, "damaged: its state_dict"),
+    (lambda n: {**create_content(n), "state_dict": {"network.fc.bias": 1}}, "damaged: its state_dict"),
 ]
 
 
@@ -130,6 +137,16 @@ def test_bad_checkpoints_are_refused(build: Any, message: str, network: nn.Modul
     torch.save(build(network), path)
     with pytest.raises(InputError, match=message):
         load_checkpoint(path)
+
+
+def test_weights_that_overflow_are_not_exported(network: nn.Module, tmp_path: Path) -> None:
+    content = create_content(network)
+    content["state_dict"]["network.fc.bias"] = torch.full_like(content["state_dict"]["network.fc.bias"], 1e6)
+    torch.save(content, tmp_path / "large.ckpt")
+    with pytest.raises(InputError, match=r"large.ckpt: network.fc.bias does not fit into torch.float16"):
+        export_weights(tmp_path / "large.ckpt")
+    exported = export_weights(tmp_path / "large.ckpt", dtype=torch.bfloat16)
+    assert exported["state_dict"]["network.fc.bias"].isfinite().all()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 truncated"])

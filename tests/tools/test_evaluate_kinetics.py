@@ -121,7 +121,8 @@ BAD_ARGUMENTS = [
     (["--data.split", "train"], r"neither train.csv nor a folder train/"),
     (["--views", "ten"], r"views='ten'"),
     (["--batch_size", "0"], r"batch_size=0"),
-    (["--output", "{tmp}/a.ckpt"], r"is a file"),
+    (["--output", "{tmp}/a.ckpt"], r"a.ckpt cannot be used"),
+    (["--output", "{tmp}/a.ckpt/x"], r"a.ckpt/x cannot be used"),
     (["--accelerator", "abacus"], r"abacus"),
 ]
 
@@ -158,3 +159,22 @@ def test_export_weights_is_small_and_gives_the_same_answers(
         torch.testing.assert_close(a.network(clip), b.network(clip), rtol=0.02, atol=0.02)
     assert run_tool(monkeypatch, "export_weights.py", "--ckpt_path", checkpoint, "--output", small) == 2
     assert "pass --overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("output", "message"), [("a.ckpt/x.ckpt", "output folder {tmp}/a.ckpt cannot be used"), ("folder", "is a folder")]
+)
+def test_export_weights_to_a_place_that_is_none(
+    output: str,
+    message: str,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "a.ckpt").touch()
+    (tmp_path / "folder").mkdir()
+    arguments = ("--ckpt_path", checkpoint, "--output", tmp_path / output, "--overwrite")
+    assert run_tool(monkeypatch, "export_weights.py", *arguments) == 2
+    assert message.format(tmp=tmp_path) in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ckpt", "folder"]
