@@ -27,6 +27,8 @@ WRONG_ARGUMENTS = [
     ({"kernel_size": 2, "temperature": -0.5}, ["temperature", "-0.5", ">= 0"]),
     ({"kernel_size": 2, "temperature": math.nan}, ["temperature", "nan", "finite"]),
     ({"kernel_size": 2, "temperature": math.inf}, ["temperature", "inf", "finite"]),
+    ({"kernel_size": 2, "temperature": 10**400}, ["temperature", "finite"]),
+    ({"kernel_size": 2, "stride": 10**30}, ["stride", "below 2^31"]),
     ({"kernel_size": 2, "temperature": "hot"}, ["temperature", "'hot'"]),
     ({"kernel_size": 2, "gradient": "true"}, ["gradient", "'true'", "'exact'", "'paper'"]),
 ]

@@ -2,6 +2,7 @@
 
 import math
 import operator
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -55,7 +56,7 @@ def check_temperature(temperature: float) -> float:
     allowed = "a finite number >= 0 (0 is average pooling, large values approach max pooling)"
     if isinstance(temperature, torch.Tensor) or not isinstance(temperature, (int, float)):
         raise InputError(f"temperature must be {allowed}, got {temperature!r}")
-    if not (math.isfinite(temperature) and temperature >= 0):
+    if not 0 <= temperature <= sys.float_info.max:
         raise InputError(f"temperature must be {allowed}, got {temperature!r}")
     return float(temperature)
 
@@ -101,7 +102,7 @@ def compute_output_size(input_size: Sequence[int], window: Window) -> tuple[int,
 
 
 def _expand(name: str, value: int | Sequence[int], num_dims: int, *, minimum: int) -> tuple[int, ...]:
-    allowed = f"an integer >= {minimum} or a tuple of {num_dims} of them"
+    allowed = f"an integer >= {minimum} and below 2^31 or a tuple of {num_dims} of them"
     values: tuple[Any, ...] = tuple(value) if isinstance(value, (tuple, list)) else (value,) * num_dims
     if len(values) != num_dims:
         raise InputError(f"{name} must be {allowed}, got {value!r} of length {len(values)}")
@@ -109,6 +110,6 @@ def _expand(name: str, value: int | Sequence[int], num_dims: int, *, minimum: in
         integers = tuple(operator.index(entry) for entry in values)
     except TypeError:
         raise InputError(f"{name} must be {allowed}, got {value!r}") from None
-    if any(entry < minimum for entry in integers):
+    if any(not minimum <= entry < 2**31 for entry in integers):
         raise InputError(f"{name} must be {allowed}, got {value!r}")
     return integers
