@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -43,12 +44,10 @@ def create_pool3d(
 
     Raises :class:`InputError` for an unknown kind, a window that is not allowed, or a temperature where there is none.
     """
-    if kind == "soft":
-        return SoftPool3d(kernel_size, stride, padding, ceil_mode=ceil_mode, temperature=temperature)
     _check_kind(kind)
-    if temperature != 1:
+    if kind != "soft" and temperature != 1:
         raise InputError(f"temperature={temperature!r} belongs to pool='soft': leave it out with pool={kind!r}")
-    return _create_pool(3, kind, kernel_size, stride, padding, ceil_mode)
+    return _create_pool(3, kind, kernel_size, stride, padding, ceil_mode, temperature=temperature)
 
 
 def replace_pooling(
@@ -90,13 +89,14 @@ def _create_pool(
     stride: int | Sequence[int] | None,
     padding: int | Sequence[int],
     ceil_mode: bool,
+    **soft_options: Any,
 ) -> nn.Module:
+    """Build a pooling; ``soft_options`` (temperature, gradient) are SoftPool's and do not concern the other kinds."""
     _check_kind(kind)
     create_window(num_dims, kernel_size, stride, padding, ceil_mode)
     build: Callable[..., nn.Module] = _MODULES[kind][num_dims - 1]
-    if kind != "avg":
-        return build(kernel_size, stride, padding, ceil_mode=ceil_mode)
-    return build(kernel_size, stride, padding, ceil_mode=ceil_mode, count_include_pad=False)
+    options = {"soft": soft_options, "max": {}, "avg": {"count_include_pad": False}}[kind]
+    return build(kernel_size, stride, padding, ceil_mode=ceil_mode, **options)
 
 
 def _check_kind(kind: str) -> None:
@@ -138,7 +138,6 @@ def _convert_pool(name: str, pool: nn.Module, to: str, pool_kernel: int | None) 
                 " choose other modules with where"
             )
     kernel_size, padding = (pool.kernel_size, pool.padding) if pool_kernel is None else (pool_kernel, 0)
-    swap = _create_pool(num_dims, to, kernel_size, pool.stride, padding, pool.ceil_mode)  # type: ignore[arg-type]
-    if isinstance(pool, _MODULES["soft"]) and isinstance(swap, _MODULES["soft"]):
-        swap.temperature, swap.gradient = pool.temperature, pool.gradient
-    return swap
+    is_soft = isinstance(pool, _MODULES["soft"])
+    kept = {"temperature": pool.temperature, "gradient": pool.gradient} if is_soft else {}
+    return _create_pool(num_dims, to, kernel_size, pool.stride, padding, pool.ceil_mode, **kept)  # type: ignore[arg-type]

@@ -48,49 +48,42 @@ class VideosoftCLI(LightningCLI):
             help="auto logs online when a key is configured, else offline; a CSV is always written",
         )
 
-    def before_instantiate_classes(self) -> None:
-        config = self._subconfig
-        ckpt_path = config.get("ckpt_path")
-        self._loaded: LoadedModel | None = None
-        if not ckpt_path:
-            if self.subcommand != "fit":
-                raise InputError(f"`lightning {self.subcommand}` needs a trained network: pass --ckpt_path.")
-            return
-        loaded = load_checkpoint(ckpt_path)
-        if self.subcommand == "fit" and not loaded.metadata["is_resumable"]:
-            raise InputError(f"{ckpt_path} holds weights only, no state of a training: it cannot be resumed.")
-        card = loaded.metadata["model"]
-        network = config["model"]["network"]
-        configured = {
-            "pool": network["pool"],
-            "pool_kernel": network["pool_kernel"],
-            "width": network["width"],
-            **network["options"],
-        }
-        if card["name"] != network["name"] or card["kwargs"] != configured:
-            raise InputError(
-                f"{ckpt_path} holds {card['name']} with {card['kwargs']}, the config asks for "
-                f"{network['name']} with {configured}: use the config that it was trained with "
-                "(config.yaml in its run's folder)."
-            )
-        self._loaded = loaded
-
     def instantiate_classes(self) -> None:
         super().instantiate_classes()
         dumped = self.parser.dump(self.config, format="json", skip_none=False)
         self.model.recipe = json.loads(dumped).get(self.subcommand, {})
 
-    def _check_data_and_network(self) -> None:
+    def _load_checkpoint(self) -> LoadedModel | None:
+        """The checkpoint to resume or to evaluate, which must hold the network and the clips that the config names."""
+        ckpt_path = self._subconfig.get("ckpt_path")
+        if not ckpt_path:
+            if self.subcommand != "fit":
+                raise InputError(f"`lightning {self.subcommand}` needs a trained network: pass --ckpt_path.")
+            return None
+        loaded = load_checkpoint(ckpt_path)
+        if self.subcommand == "fit" and not loaded.metadata["is_resumable"]:
+            raise InputError(f"{ckpt_path} holds weights only, no state of a training: it cannot be resumed.")
+        card, config = loaded.metadata["model"], self.model.network_config
+        if (card["name"], card["kwargs"]) != (config.name, config.to_model_kwargs()):
+            raise InputError(
+                f"{ckpt_path} holds {card['name']} with {card['kwargs']}, the config asks for "
+                f"{config.name} with {config.to_model_kwargs()}: use the config that it was trained with "
+                "(config.yaml in its run's folder)."
+            )
+        trained = Preprocessing.from_dict(loaded.preprocessing).to_dict()
+        configured = self.datamodule.preprocessing.to_dict()
+        if differing := [name for name in trained if trained[name] != configured[name]]:
+            raise InputError(
+                f"{ckpt_path} was trained with other clips than the config makes: "
+                + ", ".join(f"data.{name} {trained[name]}, not {configured[name]}" for name in differing)
+            )
+        return loaded
+
+    def _prepare_data_and_network(self) -> None:
         """Fail on data or a network that cannot work before a folder or a log of the run exists."""
+        self._loaded = self._load_checkpoint()
         if self._loaded is not None:
             self.datamodule.use_class_names(self._loaded.class_names)
-            trained = Preprocessing.from_dict(self._loaded.preprocessing).to_dict()
-            configured = self.datamodule.preprocessing.to_dict()
-            if differing := [name for name in trained if trained[name] != configured[name]]:
-                raise InputError(
-                    "the checkpoint was trained with other clips than the config makes: "
-                    + ", ".join(f"data.{name} {trained[name]}, not {configured[name]}" for name in differing)
-                )
         self.datamodule.setup(self.subcommand)
         if self._loaded is None or self.subcommand == "fit":
             self.model.check_network(self.datamodule)
@@ -100,7 +93,7 @@ class VideosoftCLI(LightningCLI):
             self.config_init[self.subcommand]["ckpt_path"] = None
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        self._check_data_and_network()
+        self._prepare_data_and_network()
         run = self._subconfig["run"]
         name = run["name"] = run["name"] or _name_of_config(sys.argv)
         csv_logger = CSVLogger(save_dir=run["output"], name=name, version=run["version"])
