@@ -11,8 +11,8 @@ from typing import Any
 
 from setuptools import Extension, setup
 
-SOURCES = ["csrc/softpool.cpp", "csrc/cpu/softpool_cpu.cpp", "csrc/cpu/lane_kernels.cpp"]
-HEADERS = ["csrc/geometry.h", "csrc/cpu/lane_kernels.h", "csrc/cpu/softpool_kernels.h"]
+SOURCES = ["csrc/softpool.cpp", *sorted(str(path) for path in Path("csrc/cpu").glob("*.cpp"))]
+HEADERS = sorted(str(path) for path in Path("csrc").rglob("*.h"))
 # The oldest torch whose stable ABI the library asks for: 2.10.
 TORCH_TARGET_VERSION = "0x020a000000000000"
 

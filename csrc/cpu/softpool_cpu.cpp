@@ -1,8 +1,10 @@
 // The CPU kernels of softpool_forward and softpool_backward: layouts, threads, dtypes. The arithmetic is in
-// softpool_kernels.h.
+// row_pooling.h and tile_kernels.h.
 
 #include "../geometry.h"
-#include "softpool_kernels.h"
+#include "row_kernels.h"
+#include "row_pooling.h"
+#include "tile_kernels.h"
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -24,7 +26,7 @@ using torch::headeronly::MemoryFormat;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// Window cells that make a thread worth waking.
+// Input cells that make a thread worth waking.
 constexpr int64_t kCellsPerThread = 1 << 15;
 
 // Dense in the order N, T, H, W, C. A tensor that is also contiguous (one channel, one cell) counts as contiguous.
@@ -72,9 +74,22 @@ void dispatch(ScalarType dtype, Body&& body) {
   }
 }
 
-// The fewest items of `cells` window cells each that a thread should get.
-int64_t choose_grain_size(int64_t cells) {
-  return std::max<int64_t>(1, kCellsPerThread / std::max<int64_t>(1, cells));
+// The fewest items that a thread should get.
+int64_t choose_grain_size(int64_t num_cells, int64_t num_items) {
+  return std::max<int64_t>(1, kCellsPerThread * num_items / std::max<int64_t>(1, num_cells));
+}
+
+const RowKernels<double>& get_kernels_for(double) {
+  return get_row_kernels().float64;
+}
+const RowKernels<float>& get_kernels_for(float) {
+  return get_row_kernels().float32;
+}
+const RowKernels<float>& get_kernels_for(torch::headeronly::Half) {
+  return get_row_kernels().float16;
+}
+const RowKernels<float>& get_kernels_for(torch::headeronly::BFloat16) {
+  return get_row_kernels().bfloat16;
 }
 
 Tensor softpool_forward(
@@ -102,11 +117,11 @@ Tensor softpool_forward(
     const T* from = static_cast<const T*>(source.const_data_ptr());
     T* to = static_cast<T*>(output.mutable_data_ptr());
     const Layout layout(geometry, channels_last);
-    const int64_t parts = channels_last ? geometry.batch : geometry.batch * geometry.channels;
-    const int64_t grain_size = choose_grain_size(geometry.output[2] * layout.channels * geometry.num_cells());
-    const int64_t num_rows = parts * geometry.output[0] * geometry.output[1];
-    torch::stable::parallel_for(0, num_rows, grain_size, [&](int64_t begin, int64_t end) {
-      pool_rows<T>(from, to, geometry, layout, softmax, begin, end);
+    const RowPooling<T> pooling(geometry, layout, softmax, get_kernels_for(zero), temperature);
+    const int64_t num_items = pooling.num_forward_items();
+    const int64_t grain_size = choose_grain_size(source.numel(), num_items);
+    torch::stable::parallel_for(0, num_items, grain_size, [&](int64_t begin, int64_t end) {
+      pooling.pool(from, to, begin, end);
     });
   });
   return output;
@@ -151,11 +166,11 @@ Tensor softpool_backward(
     const T* upstream = static_cast<const T*>(gradient.const_data_ptr());
     T* to = static_cast<T*>(grad_input.mutable_data_ptr());
     const Layout layout(geometry, channels_last);
-    const int64_t parts_per_sample = channels_last ? (geometry.channels + kLanes - 1) / kLanes : geometry.channels;
-    const int64_t lanes = channels_last ? std::min<int64_t>(geometry.channels, kLanes) : 1;
-    const int64_t grain_size = choose_grain_size(geometry.num_output() * geometry.num_cells() * lanes);
-    torch::stable::parallel_for(0, geometry.batch * parts_per_sample, grain_size, [&](int64_t begin, int64_t end) {
-      pool_parts_backward<T>(upstream, from, to, geometry, layout, softmax, begin, end);
+    const RowPooling<T> pooling(geometry, layout, softmax, get_kernels_for(zero), temperature);
+    const int64_t num_items = pooling.num_backward_items();
+    const int64_t grain_size = choose_grain_size(source.numel(), num_items);
+    torch::stable::parallel_for(0, num_items, grain_size, [&](int64_t begin, int64_t end) {
+      pooling.pool_backward(upstream, from, to, begin, end);
     });
   });
   return grad_input;

@@ -1,4 +1,5 @@
-// SoftPool on tiles of lanes.
+// SoftPool on tiles of lanes, window by window with its maximum subtracted: right for every input, also where rows
+// (row_pooling.h) would leave the range of the type, and several times slower.
 //
 // A tile is a run of output cells that lie side by side in memory: cells of one row (contiguous layout) or channels of
 // one position (channels last). All arithmetic runs over its lanes. The input comes in runs: the part of one input row
@@ -99,8 +100,24 @@ struct Tile {
   }
 };
 
-// Calls visit(cell, begin, end) for each run under a tile: position p of [begin, end) is the cell `cell` + p of the
-// plane (contiguous), or channel first_channel + p of the cell (channels last); positions outside do not exist.
+struct Cell {
+  int64_t t;
+  int64_t h;
+  int64_t w;
+};
+
+// A box of cells in memory: a whole input, or a part of one.
+struct Box {
+  Cell first;
+  Cell size;
+
+  int64_t find(Cell cell) const {
+    return ((cell.t - first.t) * size.h + (cell.h - first.h)) * size.w + (cell.w - first.w);
+  }
+};
+
+// Calls visit(cell, begin, end) for each run under a tile: p of [begin, end) is the cell p columns on (contiguous), or
+// channel first_channel + p of the cell (channels last); other p do not exist.
 template <typename Visit>
 inline void for_runs(const Geometry& geometry, const Layout& layout, const Tile& tile, Visit&& visit) {
   int64_t start[3];
@@ -113,14 +130,13 @@ inline void for_runs(const Geometry& geometry, const Layout& layout, const Tile&
   }
   for (int64_t t = first[0]; t < last[0]; ++t) {
     for (int64_t h = first[1]; h < last[1]; ++h) {
-      const int64_t row = (t * geometry.input[1] + h) * geometry.input[2];
       if (layout.channels_last) {
         for (int64_t w = first[2]; w < last[2]; ++w) {
-          visit(row + w, int64_t{0}, int64_t{tile.lanes});
+          visit(Cell{t, h, w}, int64_t{0}, int64_t{tile.lanes});
         }
       } else {
         const int64_t span = (tile.lanes - 1) * layout.step + layout.cells_per_run;
-        visit(row + start[2], first[2] - start[2], std::min(span, geometry.input[2] - start[2]));
+        visit(Cell{t, h, start[2]}, first[2] - start[2], std::min(span, geometry.input[2] - start[2]));
       }
     }
   }
@@ -253,7 +269,7 @@ class TileSoftmax {
     alignas(64) A unused[2][kLanes] = {};
     int64_t index = 0;
     int64_t run = 0;
-    for_runs(geometry, layout, tile, [&](int64_t first, int64_t begin, int64_t end) {
+    for_runs(geometry, layout, tile, [&](Cell first, int64_t begin, int64_t end) {
       const A* values = get_run(input, tile, run++, false, first, begin, end);
       for (int64_t cell = 0; cell < layout.cells_per_run; ++cell) {
         A* kept = kept_.data() + (keeps_ ? 2 * kLanes * index++ : 0);
@@ -274,11 +290,12 @@ class TileSoftmax {
   std::vector<A> kept_;   // exponentials and centred values of one cell, or of all
 
   const A* get_run(
-      const T* input, const Tile& tile, int64_t run, bool load, int64_t first, int64_t begin, int64_t end
+      const T* input, const Tile& tile, int64_t run, bool load, Cell first, int64_t begin, int64_t end
   ) {
     A* values = values_.data() + (stores_ ? run * layout.run_size() : 0);
     if (load || !stores_) {
-      load_run(input + first * layout.channels + tile.first_channel, begin, end, layout, values);
+      const Box all{{0, 0, 0}, {geometry.input[0], geometry.input[1], geometry.input[2]}};
+      load_run(input + all.find(first) * layout.channels + tile.first_channel, begin, end, layout, values);
     }
     return values;
   }
@@ -287,7 +304,7 @@ class TileSoftmax {
   void for_values(const T* input, const Tile& tile, bool load, Visit&& visit) {
     int64_t index = 0;
     int64_t run = 0;
-    for_runs(geometry, layout, tile, [&](int64_t first, int64_t begin, int64_t end) {
+    for_runs(geometry, layout, tile, [&](Cell first, int64_t begin, int64_t end) {
       const A* values = get_run(input, tile, run++, load, first, begin, end);
       for (int64_t cell = 0; cell < layout.cells_per_run; ++cell) {
         visit(values + layout.lane_offsets[cell], index++);
@@ -309,8 +326,8 @@ inline void pool_tile(TileSoftmax<T>& tile_softmax, const T* input, const Tile& 
   }
 }
 
-// Adds g * dy/dx of every window of the tile to `sums`, which its thread owns: no atomics, one fixed order. `sums`
-// holds `sum_channels` channels a cell, beginning with the tile's first.
+// Adds g * dy/dx of every window of the tile to `sums`, in one fixed order. `sums` holds the cells of `box` with
+// `sum_channels` channels each, beginning with the tile's first.
 template <typename T>
 inline void pool_tile_backward(
     TileSoftmax<T>& tile_softmax,
@@ -318,6 +335,7 @@ inline void pool_tile_backward(
     const T* input,
     const Tile& tile,
     accumulator_t<T>* sums,
+    const Box& box,
     int64_t sum_channels,
     accumulator_t<T>* run_sums
 ) {
@@ -348,120 +366,38 @@ inline void pool_tile_backward(
         A* into = run_sums + layout.lane_offsets[cell];
         add_gradient(width, exact, temperature, gradient, inverse, mean, exponential, centred, into);
       },
-      [&](int64_t first, int64_t begin, int64_t end) {
-        add_run(run_sums, begin, end, layout, sums + first * sum_channels);
+      [&](Cell first, int64_t begin, int64_t end) {
+        add_run(run_sums, begin, end, layout, sums + box.find(first) * sum_channels);
         std::fill_n(run_sums, layout.run_size(), A(0));
       }
   );
 }
 
-// Calls body(tile, offset of its output) for the tiles of output rows [begin, end) of one plane (contiguous) or sample
-// (channels last), restricted to channels [first_channel, last_channel).
+// Calls body(tile) for the tiles of windows [begin, end) of one output row, restricted to channels
+// [first_channel, last_channel).
 template <typename Body>
 inline void for_tiles(
-    const Geometry& geometry,
     const Layout& layout,
-    int64_t first_channel,
-    int64_t last_channel,
+    int64_t frame,
+    int64_t row,
     int64_t begin,
     int64_t end,
+    int64_t first_channel,
+    int64_t last_channel,
     Body&& body
 ) {
-  Tile tile{};
-  for (int64_t row = begin; row < end; ++row) {
-    tile.position[0] = row / geometry.output[1];
-    tile.position[1] = row % geometry.output[1];
-    for (int64_t w = 0; w < geometry.output[2]; w += layout.channels_last ? 1 : kLanes) {
-      tile.position[2] = w;
-      const int64_t cell = row * geometry.output[2] + w;
-      const int64_t limit = layout.channels_last ? last_channel : geometry.output[2] - w;
-      for (int64_t lane = first_channel; lane < limit; lane += kLanes) {
-        tile.first_channel = lane;
-        tile.lanes = static_cast<int>(std::min<int64_t>(kLanes, limit - lane));
-        body(tile, cell * layout.channels + lane);
-        if (!layout.channels_last) {
-          break;
-        }
-      }
+  Tile tile{{frame, row, begin}, first_channel, 0};
+  for (int64_t w = begin; w < end; w += layout.channels_last ? 1 : kLanes) {
+    tile.position[2] = w;
+    if (!layout.channels_last) {
+      tile.lanes = static_cast<int>(std::min<int64_t>(kLanes, end - w));
+      body(tile);
+      continue;
     }
-  }
-}
-
-// Rows [begin, end) of the output, counted over all planes (contiguous) or samples (channels last).
-template <typename T>
-void pool_rows(
-    const T* input,
-    T* output,
-    const Geometry& geometry,
-    const Layout& layout,
-    const Softmax<accumulator_t<T>>& softmax,
-    int64_t begin,
-    int64_t end
-) {
-  TileSoftmax<T> tile_softmax(geometry, layout, softmax, false);
-  const int64_t num_rows = geometry.output[0] * geometry.output[1];
-  for (int64_t row = begin; row < end;) {
-    const int64_t part = row / num_rows;
-    const int64_t first = part * num_rows;
-    const int64_t stop = std::min(end, first + num_rows);
-    const T* source = input + part * layout.channels * geometry.num_input();
-    T* target = output + part * layout.channels * geometry.num_output();
-    for_tiles(geometry, layout, 0, layout.channels, row - first, stop - first, [&](const Tile& tile, int64_t offset) {
-      pool_tile(tile_softmax, source, tile, target + offset);
-    });
-    row = stop;
-  }
-}
-
-// Parts [begin, end) of the gradient: a part is one plane (contiguous) or kLanes channels of a sample (channels last),
-// which one thread owns as a whole.
-template <typename T>
-void pool_parts_backward(
-    const T* grad_output,
-    const T* input,
-    T* grad_input,
-    const Geometry& geometry,
-    const Layout& layout,
-    const Softmax<accumulator_t<T>>& softmax,
-    int64_t begin,
-    int64_t end
-) {
-  using A = accumulator_t<T>;
-  TileSoftmax<T> tile_softmax(geometry, layout, softmax, true);
-  const int64_t num_rows = geometry.output[0] * geometry.output[1];
-  const int64_t channels = layout.channels;
-  const int64_t parts_per_sample = (channels + kLanes - 1) / kLanes;
-  std::vector<A> run_sums(layout.run_size());
-  std::vector<A> sums;
-  for (int64_t part = begin; part < end; ++part) {
-    const int64_t sample = part / parts_per_sample;
-    const int64_t first = part % parts_per_sample * kLanes;
-    const int64_t last = std::min(first + kLanes, channels);
-    const T* source = input + sample * channels * geometry.num_input();
-    const T* gradient = grad_output + sample * channels * geometry.num_output();
-    T* target = grad_input + sample * channels * geometry.num_input() + first;
-    const auto add_tiles = [&](A* into, int64_t into_channels) {
-      for_tiles(geometry, layout, first, last, 0, num_rows, [&](const Tile& tile, int64_t offset) {
-        pool_tile_backward(tile_softmax, gradient + offset, source, tile, into, into_channels, run_sums.data());
-      });
-    };
-    // The part's cells in memory: one stretch in the contiguous layout, a stretch of channels a cell in the other.
-    const int64_t num_stretches = layout.channels_last ? geometry.num_input() : 1;
-    const int64_t stretch = layout.channels_last ? last - first : geometry.num_input();
-    if constexpr (std::is_same_v<T, A>) {
-      for (int64_t at = 0; at < num_stretches; ++at) {
-        std::fill_n(target + at * channels, stretch, A(0));
-      }
-      add_tiles(target, channels);
-    } else {
-      // Windows that overlap add up in float32, in a copy of the part's cells.
-      sums.assign(geometry.num_input() * (last - first), A(0));
-      add_tiles(sums.data(), last - first);
-      for (int64_t at = 0; at < num_stretches; ++at) {
-        for (int64_t cell = 0; cell < stretch; ++cell) {
-          target[at * channels + cell] = static_cast<T>(sums[at * stretch + cell]);
-        }
-      }
+    for (int64_t channel = first_channel; channel < last_channel; channel += kLanes) {
+      tile.first_channel = channel;
+      tile.lanes = static_cast<int>(std::min<int64_t>(kLanes, last_channel - channel));
+      body(tile);
     }
   }
 }

@@ -1,0 +1,44 @@
+// The row kernels for x86 with AVX-512; called only where the processor has it.
+
+#include "row_kernels.h"
+
+#if defined(VIDEOSOFT_X86_VERSIONS)
+
+#include "sequence.h"
+
+#include <immintrin.h>
+
+#define VIDEOSOFT_VECTOR_BYTES 64
+#define VIDEOSOFT_HALF_LOAD(from) \
+  ((Numbers<float>)_mm512_cvtph_ps(load_vector<__m256i>(from)))
+#define VIDEOSOFT_HALF_STORE(to, values) \
+  store_vector(to, _mm512_cvtps_ph((__m512)(values), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2")
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
+
+namespace videosoft {
+namespace {
+#include "vectors.h"
+//
+#include "row_kernels_impl.h"
+} // namespace
+
+RowKernelSet get_row_kernels_avx512() {
+  return collect_kernel_set("AVX-512");
+}
+
+} // namespace videosoft
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#endif
