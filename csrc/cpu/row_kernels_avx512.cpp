@@ -9,6 +9,8 @@
 #include <immintrin.h>
 
 #define VIDEOSOFT_VECTOR_BYTES 64
+#define VIDEOSOFT_HAS_FMA
+#define VIDEOSOFT_IS_ANY_SET(mask) (_mm512_test_epi64_mask((__m512i)(mask), (__m512i)(mask)) != 0)
 #define VIDEOSOFT_HALF_LOAD(from) \
   ((Numbers<float>)_mm512_cvtph_ps(load_vector<__m256i>(from)))
 #define VIDEOSOFT_HALF_STORE(to, values) \

@@ -4,6 +4,9 @@
 // Vectors run over a row from its start; the last one ends at the row's end and may overlap the one before, which
 // computes the same numbers twice. Rows shorter than a vector go through a buffer.
 
+// The processor's own prefetching stops at pages and is late for short rows: ask for what comes this much later.
+constexpr int64_t kPrefetchDistance = 512;
+
 // Numbers i, i + kStep, i + 2 kStep, ... of `from`; kStep 0 takes `step`.
 template <int kStep, typename A>
 VIDEOSOFT_INLINE Numbers<A> load_strided(const A* from, int64_t step) {
@@ -77,6 +80,7 @@ VIDEOSOFT_INLINE bool accumulate_scaled(
         } else {
           values = F::load(row);
         }
+        __builtin_prefetch(row + kPrefetchDistance);
         magnitude.see(values);
         const Numbers<A> powers = exponential(kScaled ? values * temperature : values);
         total_here += powers;

@@ -8,6 +8,9 @@
 #endif
 
 #define VIDEOSOFT_VECTOR_BYTES 16
+#if defined(__aarch64__)
+#define VIDEOSOFT_HAS_FMA
+#endif
 
 namespace videosoft {
 namespace {

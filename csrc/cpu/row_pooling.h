@@ -18,7 +18,7 @@
 namespace videosoft {
 
 // Numbers of one row of a tile, so that two rows of sums stay in a first-level cache of 32 KiB.
-constexpr int64_t kRowNumbers = 2048;
+constexpr int64_t kRowNumbers = 1024;
 
 inline int64_t divide_up(int64_t value, int64_t by) {
   return (value + by - 1) / by;
@@ -107,6 +107,10 @@ class RowPooling {
     // Even tiles: the last one would otherwise be a sliver.
     windows_per_tile_ = divide_up(columns_.output, tiles_per_row_);
     tiles_per_row_ = divide_up(columns_.output, windows_per_tile_);
+    // The columns of a tile with all the windows it needs and the cells that the last of them owns, and room.
+    const int64_t windows = std::min(windows_per_tile_ + columns_.overlap, columns_.output);
+    const int64_t span = windows * columns_.stride + columns_.kernel + 2 * columns_.overlap;
+    row_length_ = span * channels_ + 2 * kSlack * (columns_.stride + 1);
   }
 
   int64_t num_parts() const {
@@ -122,20 +126,29 @@ class RowPooling {
   }
 
   void pool(const T* input, T* output, int64_t begin, int64_t end) const {
-    std::vector<A> sums(2 * get_row_length());
+    std::vector<A> sums(2 * row_length_);
     TileSoftmax<T> careful(geometry_, layout_, softmax_, false);
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t row = item % rows_.output;
-      const int64_t frame = item / rows_.output % frames_.output;
+    for (int64_t item = begin; item < end;) {
       const int64_t tile = item / (rows_.output * frames_.output);
+      const int64_t tile_end = std::min((tile + 1) * rows_.output * frames_.output, end);
+      int64_t row = item % rows_.output;
+      int64_t frame = item / rows_.output % frames_.output;
       const Range windows = get_tile_windows(tile % tiles_per_row_);
+      const ColumnWindows column_windows = get_column_windows(windows);
       const T* part = input + tile / tiles_per_row_ * geometry_.num_input() * channels_;
       T* part_output = output + tile / tiles_per_row_ * geometry_.num_output() * channels_;
-      const bool is_moderate = accumulate_row(part, frame, row, windows, sums.data());
-      T* to = part_output + get_output_cell(frame, row, windows.begin) * channels_;
-      kernels_.finish(get_column_windows(windows), sums.data(), sums.data() + get_row_length(), to);
-      if (!is_moderate) {
-        pool_carefully(careful, part, frame, row, windows, part_output);
+      clear_padding(windows, sums.data());
+      for (; item < tile_end; ++item) {
+        const bool is_moderate = accumulate_row(part, frame, row, windows, sums.data());
+        T* to = part_output + get_output_cell(frame, row, windows.begin) * channels_;
+        kernels_.finish(column_windows, sums.data(), sums.data() + row_length_, to);
+        if (!is_moderate) {
+          pool_carefully(careful, part, frame, row, windows, part_output);
+        }
+        if (++row == rows_.output) {
+          row = 0;
+          ++frame;
+        }
       }
     }
   }
@@ -152,7 +165,7 @@ class RowPooling {
       state.grad_output = grad_output + part * geometry_.num_output() * channels_;
       state.grad_input = grad_input + part * geometry_.num_input() * channels_;
       if (item == begin || frame == 0) {
-        std::fill(state.sums.begin(), state.sums.end(), A(0));
+        clear_padding(state.windows, state.sums.data());
         for (int64_t before = std::max<int64_t>(frame - frames_.overlap, 0); before < frame; ++before) {
           for (int64_t row = 0; row < rows_.output; ++row) {
             find_slopes(state, before, row);
@@ -185,9 +198,9 @@ class RowPooling {
     explicit BackwardState(const RowPooling& pooling)
         : ring_frames(std::min(pooling.frames_.overlap + 1, pooling.frames_.output)),
           ring_rows(ring_frames > 1 ? pooling.rows_.output : std::min(pooling.rows_.overlap + 1, pooling.rows_.output)),
-          sums(2 * pooling.get_row_length()),
-          scratch(2 * pooling.get_row_length()),
-          slopes(ring_frames * ring_rows * pooling.get_row_length()),
+          sums(2 * pooling.row_length_),
+          scratch(2 * pooling.row_length_),
+          slopes(ring_frames * ring_rows * pooling.row_length_),
           offsets(slopes.size()),
           moderate(ring_frames * pooling.rows_.output),
           careful(pooling.rows_.output) {
@@ -209,6 +222,7 @@ class RowPooling {
   SoftmaxTerms<A> terms_{};
   int64_t windows_per_tile_ = 1;
   int64_t tiles_per_row_ = 1;
+  int64_t row_length_ = 0;
 
   Range get_tile_windows(int64_t tile) const {
     const int64_t first = tile * windows_per_tile_;
@@ -219,13 +233,6 @@ class RowPooling {
     return {windows.size(), columns_.kernel, columns_.stride, channels_};
   }
 
-  // Room for the columns of a tile with all the windows it needs, and for the cells that the last of them owns.
-  int64_t get_row_length() const {
-    const int64_t windows = std::min(windows_per_tile_ + columns_.overlap, columns_.output);
-    const int64_t span = (windows - 1) * columns_.stride + columns_.kernel + columns_.stride;
-    return (span + 2 * columns_.overlap) * channels_ + 2 * kSlack * (columns_.stride + 1);
-  }
-
   int64_t get_input_cell(int64_t frame, int64_t row, int64_t column) const {
     return (frame * rows_.input + row) * columns_.input + column;
   }
@@ -233,29 +240,31 @@ class RowPooling {
     return (frame * rows_.output + row) * columns_.output + window;
   }
 
-  // Sums over the frames and rows of the windows of one output row, for every column; zeros where no column is.
-  bool accumulate_row(const T* part, int64_t frame, int64_t row, Range windows, A* sums) const {
-    const Range cells[3] = {
-        frames_.get_cells({frame, frame + 1}), rows_.get_cells({row, row + 1}), columns_.get_cells(windows)
-    };
+  // Columns outside the input have weight 0. accumulate_row leaves them alone.
+  void clear_padding(Range windows, A* sums) const {
+    const Range cells = columns_.get_cells(windows);
     const int64_t origin = columns_.get_start(windows.begin);
-    const int64_t before = (cells[2].begin - origin) * channels_;
-    const int64_t after = (cells[2].end - origin) * channels_;
-    const int64_t length = get_row_length();
-    const int64_t used = ((windows.size() - 1) * columns_.stride + columns_.kernel) * channels_;
-    for (A* sum : {sums, sums + length}) {
-      std::fill(sum, sum + before, A(0));
-      std::fill(sum + after, sum + std::max(used, after), A(0));
+    for (A* sum : {sums, sums + row_length_}) {
+      std::fill(sum, sum + (cells.begin - origin) * channels_, A(0));
+      std::fill(sum + (cells.end - origin) * channels_, sum + row_length_, A(0));
     }
+  }
+
+  // Sums over the frames and rows of the windows of one output row, for every column.
+  bool accumulate_row(const T* part, int64_t frame, int64_t row, Range windows, A* sums) const {
+    const Range frames = frames_.get_cells({frame, frame + 1});
+    const Range rows = rows_.get_cells({row, row + 1});
+    const Range columns = columns_.get_cells(windows);
     const RowBlock block{
-        cells[0].size(),
+        frames.size(),
         rows_.input * columns_.input * channels_,
-        cells[1].size(),
+        rows.size(),
         columns_.input * channels_,
-        cells[2].size() * channels_
+        columns.size() * channels_
     };
-    const T* from = part + get_input_cell(cells[0].begin, cells[1].begin, cells[2].begin) * channels_;
-    return kernels_.accumulate(terms_, from, block, sums + before, sums + length + before);
+    const T* from = part + get_input_cell(frames.begin, rows.begin, columns.begin) * channels_;
+    A* to = sums + (columns.begin - columns_.get_start(windows.begin)) * channels_;
+    return kernels_.accumulate(terms_, from, block, to, to + row_length_);
   }
 
   // Only the windows that need it, so that a window's output depends on its own cells alone.
@@ -291,7 +300,6 @@ class RowPooling {
   }
 
   void find_slopes(BackwardState& state, int64_t frame, int64_t row) const {
-    const int64_t length = get_row_length();
     const int64_t slot = state.get_ring_slot(frame, row);
     const bool is_input_moderate = accumulate_row(state.input, frame, row, state.windows, state.sums.data());
     const int64_t origin = columns_.get_start(state.windows.begin);
@@ -299,13 +307,13 @@ class RowPooling {
         terms_,
         get_column_windows(state.windows),
         state.sums.data(),
-        state.sums.data() + length,
+        state.sums.data() + row_length_,
         state.grad_output + get_output_cell(frame, row, state.windows.begin) * channels_,
         columns_.get_owned(state.owned_windows).end - origin,
         state.scratch.data(),
-        length,
-        state.slopes.data() + slot * length,
-        state.offsets.data() + slot * length
+        row_length_,
+        state.slopes.data() + slot * row_length_,
+        state.offsets.data() + slot * row_length_
     );
     state.moderate[frame % state.ring_frames * rows_.output + row] = is_input_moderate && is_gradient_moderate;
   }
@@ -340,7 +348,6 @@ class RowPooling {
     if (frames.size() == 0 || rows.size() == 0 || columns.size() == 0) {
       return true;
     }
-    const int64_t length = get_row_length();
     const int64_t origin = columns_.get_start(state.windows.begin);
     bool is_moderate = true;
     for (int64_t t = frames.begin; t < frames.end; ++t) {
@@ -354,7 +361,7 @@ class RowPooling {
             if (!state.moderate[frame % state.ring_frames * rows_.output + row]) {
               return false;
             }
-            const int64_t at = state.get_ring_slot(frame, row) * length + (columns.begin - origin) * channels_;
+            const int64_t at = state.get_ring_slot(frame, row) * row_length_ + (columns.begin - origin) * channels_;
             state.slope_rows.push_back(state.slopes.data() + at);
             state.offset_rows.push_back(state.offsets.data() + at);
           }

@@ -49,6 +49,20 @@ VIDEOSOFT_INLINE void store_vector(void* to, V vector) {
   __builtin_memcpy(to, &vector, sizeof(V));
 }
 
+#if !defined(VIDEOSOFT_IS_ANY_SET)
+template <typename V>
+VIDEOSOFT_INLINE bool is_any_set(V mask) {
+  uint64_t words[sizeof(V) / sizeof(uint64_t)];
+  __builtin_memcpy(words, &mask, sizeof(V));
+  uint64_t any = 0;
+  for (uint64_t word : words) {
+    any |= word;
+  }
+  return any != 0;
+}
+#define VIDEOSOFT_IS_ANY_SET(mask) is_any_set(mask)
+#endif
+
 template <typename A>
 VIDEOSOFT_INLINE Numbers<A> broadcast(A value) {
   return Numbers<A>{} + value;
@@ -153,22 +167,24 @@ struct Float16 {
   }
 };
 
-// exp(x) for |x| <= 87 (float) and 700 (double), without branch or table: x = n ln 2 + r, |r| <= ln 2 / 2 and
-// exp(r) = 1 + r + r^2 q(r), q fitted for the least relative error (3e-9 and 4e-18). Elsewhere, NaN included, the
-// result means nothing. benchmarks/measure_exponential.cpp measures the error: below 1.1 ulp.
+// exp(x) for |x| <= 30, without branch or table: x = n ln 2 + r, |r| <= ln 2 / 2, and a polynomial in r with the least
+// relative error (9e-8 and 4e-18 before rounding). Elsewhere, NaN included, the result means nothing. exp(0) is 1.
+// tests/ops/test_exponential.py measures the error: below 2 ulp.
 VIDEOSOFT_INLINE Numbers<float> exponential(Numbers<float> x) {
   constexpr float kInverseLn2 = 1.44269504f;
-  constexpr float kLn2High = 0.69140625f; // 9 bits: n * kLn2High is exact
-  constexpr float kLn2Low = 0.0017409306f;
   constexpr float kRounder = 12582912.0f; // 1.5 * 2^23: adding it rounds to the nearest integer, in the low bits
   const Numbers<float> shifted = x * kInverseLn2 + kRounder;
   const Numbers<float> n = shifted - kRounder;
-  const Numbers<float> r = (x - n * kLn2High) - n * kLn2Low;
-  Numbers<float> q = r * 0.001381454f + 0.008368745f;
-  q = q * r + 0.04166839f;
-  q = q * r + 0.16666521f;
-  q = q * r + 0.49999994f;
-  const Numbers<float> p = (q * r) * r + r + 1.0f;
+#if defined(VIDEOSOFT_HAS_FMA)
+  const Numbers<float> r = x - n * 0.693147181f; // one rounding, and ln 2 is off by 2e-9: 8e-8 at the ends
+#else
+  const Numbers<float> r = (x - n * 0.69140625f) - n * 0.0017409306f; // 9 bits: the first product is exact
+#endif
+  Numbers<float> p = r * 0.008290139533f + 0.04189885349f;
+  p = p * r + 0.1666764402f;
+  p = p * r + 0.4999914273f;
+  p = p * r + 0.9999997036f;
+  p = p * r + 1.0f;
   // Multiply by 2^n: add n, the low bits of `shifted`, to the exponent's bits.
   return (Numbers<float>)((UnsignedBits<float>)p + ((UnsignedBits<float>)shifted << 23));
 }
@@ -209,11 +225,6 @@ struct Magnitude {
 
   VIDEOSOFT_INLINE bool is_at_most(A limit) const {
     const Bits<A> bits = (Bits<A>)broadcast(limit);
-    const Bits<A> above = largest > bits;
-    typename VectorTypes<A>::BitsElement any = 0;
-    for (int64_t lane = 0; lane < kWidth<A>; ++lane) {
-      any |= above[lane];
-    }
-    return any == 0;
+    return !VIDEOSOFT_IS_ANY_SET(Bits<A>(largest > bits));
   }
 };
