@@ -1,11 +1,12 @@
 // The arithmetic of SoftPool over rows, compiled once for each instruction set and chosen when the library is loaded.
 //
-// A row is a stretch of memory along the fastest dimensions: columns of `channels` numbers each, channels being 1 in the
-// contiguous layout. Kernels see stored numbers (float, Half, ...) and sums of the accumulator's type A.
+// A row is a stretch of memory along the fastest dimensions: columns of `channels` numbers each, channels being 1 in
+// the contiguous layout. Kernels see stored numbers (float, Half, ...) and sums of the accumulator's type A.
 //
-// Rows are pooled without subtracting the window's maximum: every input number x becomes e = exp(b x) once, however many
-// windows hold it, and sums of e and e x are separable over T, H and W. That is as exact as the textbook's way while
-// |b x| and |x| are moderate, which the kernels check; the caller takes the careful way (tile_kernels.h) where not.
+// Rows are pooled without subtracting the window's maximum: every input number x becomes e = exp(b x) once, however
+// many windows hold it, and sums of e and e x are separable over T, H and W. That is as exact as the textbook's way
+// while |b x| and |x| are moderate, which the kernels check; the caller takes the careful way (tile_kernels.h) where
+// not.
 
 #pragma once
 
@@ -49,9 +50,7 @@ struct SoftmaxTerms {
 template <typename A>
 struct RowKernels {
   // total[i] = sum over the rows of e, moment[i] = sum of e x. False if some |x| is too large, or not a number.
-  bool (*accumulate)(
-      const SoftmaxTerms<A>& terms, const void* input, const RowBlock& block, A* total, A* moment
-  );
+  bool (*accumulate)(const SoftmaxTerms<A>& terms, const void* input, const RowBlock& block, A* total, A* moment);
 
   // output = (sum of moment) / (sum of total) over each window.
   void (*finish)(const ColumnWindows& windows, const A* total, const A* moment, void* output);

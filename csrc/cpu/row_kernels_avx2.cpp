@@ -11,8 +11,7 @@
 #define VIDEOSOFT_VECTOR_BYTES 32
 #define VIDEOSOFT_HAS_FMA
 #define VIDEOSOFT_IS_ANY_SET(mask) (_mm256_testz_si256((__m256i)(mask), (__m256i)(mask)) == 0)
-#define VIDEOSOFT_HALF_LOAD(from) \
-  ((Numbers<float>)_mm256_cvtph_ps(load_vector<__m128i>(from)))
+#define VIDEOSOFT_HALF_LOAD(from) ((Numbers<float>)_mm256_cvtph_ps(load_vector<__m128i>(from)))
 #define VIDEOSOFT_HALF_STORE(to, values) \
   store_vector(to, _mm256_cvtps_ph((__m256)(values), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))
 

@@ -11,13 +11,14 @@
 #define VIDEOSOFT_VECTOR_BYTES 64
 #define VIDEOSOFT_HAS_FMA
 #define VIDEOSOFT_IS_ANY_SET(mask) (_mm512_test_epi64_mask((__m512i)(mask), (__m512i)(mask)) != 0)
-#define VIDEOSOFT_HALF_LOAD(from) \
-  ((Numbers<float>)_mm512_cvtph_ps(load_vector<__m256i>(from)))
+#define VIDEOSOFT_HALF_LOAD(from) ((Numbers<float>)_mm512_cvtph_ps(load_vector<__m256i>(from)))
 #define VIDEOSOFT_HALF_STORE(to, values) \
   store_vector(to, _mm512_cvtps_ph((__m512)(values), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2"))), apply_to = function)
+#pragma clang attribute push(                                                                                 \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2"))), apply_to = function \
+)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2")

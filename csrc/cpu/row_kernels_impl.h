@@ -13,9 +13,7 @@ VIDEOSOFT_INLINE Numbers<A> load_strided(const A* from, int64_t step) {
   if constexpr (kStep == 1) {
     return load_vector<Numbers<A>>(from);
   } else if constexpr (kStep == 2) {
-    return take_evens(
-        load_vector<Numbers<A>>(from), load_vector<Numbers<A>>(from + kWidth<A>), CountTo<kWidth<A>>{}
-    );
+    return take_evens(load_vector<Numbers<A>>(from), load_vector<Numbers<A>>(from + kWidth<A>), CountTo<kWidth<A>>{});
   } else {
     Numbers<A> values{};
     for (int64_t lane = 0; lane < kWidth<A>; ++lane) {
@@ -295,9 +293,7 @@ VIDEOSOFT_INLINE void spread_contiguous(
 }
 
 template <typename A>
-VIDEOSOFT_INLINE void spread_channels(
-    const ColumnWindows& windows, const A* values, int64_t num_columns, A* columns
-) {
+VIDEOSOFT_INLINE void spread_channels(const ColumnWindows& windows, const A* values, int64_t num_columns, A* columns) {
   int64_t first = 0; // window that still holds the column
   int64_t last = 0;  // window that does not yet
   for (int64_t column = 0; column < num_columns; ++column) {

