@@ -82,7 +82,25 @@ struct RowKernels {
       int64_t count,
       void* grad_input
   );
+
+  // The common window at its fastest: 2 columns with stride 2, nothing outside, 1, 2 or 4 rows of them (block.frames x
+  // block.rows), at least a vector of windows (contiguous) or channels. Everything stays in registers.
+  bool (*pool_pairs)(
+      const SoftmaxTerms<A>& terms, const void* input, const RowBlock& block, const ColumnWindows& windows, void* output
+  );
+  bool (*pool_pairs_backward)(
+      const SoftmaxTerms<A>& terms,
+      const void* input,
+      const RowBlock& block,
+      const ColumnWindows& windows,
+      const void* grad_output,
+      void* grad_input
+  );
 };
+
+// Numbers of a vector, at most.
+template <typename A>
+constexpr int64_t kWidestVector = 64 / static_cast<int64_t>(sizeof(A));
 
 // One set of kernels for each way of storing numbers.
 struct RowKernelSet {

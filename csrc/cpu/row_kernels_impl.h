@@ -418,9 +418,181 @@ bool differentiate(
   return differentiate_as<F, true, true>(terms, from, length, slopes, offsets, count, to);
 }
 
+// The cells of kRows x 2 columns for a vector of windows, and their sums.
+template <typename F, int kRows, bool kScaled>
+struct Pairs {
+  using A = typename F::Accumulator;
+
+  Numbers<A> values[kRows][2];
+  Numbers<A> powers[kRows][2];
+  Numbers<A> total[2];
+  Numbers<A> moment[2];
+
+  // `second` is how far the second number of a pair of vectors lies from the first.
+  VIDEOSOFT_INLINE void load(
+      const SoftmaxTerms<A>& terms,
+      const typename F::Stored* input,
+      const int64_t* row_offsets,
+      int64_t second,
+      Magnitude<A>& magnitude
+  ) {
+    const Numbers<A> temperature = broadcast(terms.temperature);
+    for (int half = 0; half < 2; ++half) {
+      total[half] = Numbers<A>{};
+      moment[half] = Numbers<A>{};
+#pragma GCC unroll 4
+      for (int row = 0; row < kRows; ++row) {
+        const Numbers<A> here = F::load(input + row_offsets[row] + half * second);
+        const Numbers<A> power = exponential(kScaled ? here * temperature : here);
+        magnitude.see(here);
+        values[row][half] = here;
+        powers[row][half] = power;
+        total[half] += power;
+        moment[half] += power * here;
+      }
+    }
+  }
+
+  VIDEOSOFT_INLINE void store_gradient(
+      const SoftmaxTerms<A>& terms,
+      Numbers<A> slope,
+      Numbers<A> offset,
+      int half,
+      const int64_t* row_offsets,
+      typename F::Stored* grad_input
+  ) const {
+    const Numbers<A> scaled_slope = terms.temperature * slope;
+#pragma GCC unroll 4
+    for (int row = 0; row < kRows; ++row) {
+      const Numbers<A> derivative = terms.exact_gradient ? slope + (values[row][half] * scaled_slope - offset) : slope;
+      F::store(grad_input + row_offsets[row], powers[row][half] * derivative);
+    }
+  }
+};
+
+template <typename F, int kRows, bool kScaled, bool kBackward>
+VIDEOSOFT_INLINE bool pool_pairs_as(
+    const SoftmaxTerms<typename F::Accumulator>& terms,
+    const typename F::Stored* input,
+    const RowBlock& block,
+    const ColumnWindows& windows,
+    const typename F::Stored* grad_output,
+    typename F::Stored* output // or grad_input
+) {
+  using A = typename F::Accumulator;
+  constexpr int64_t kNumbers = kWidth<A>;
+  int64_t row_offsets[kRows];
+  for (int row = 0; row < kRows; ++row) {
+    row_offsets[row] = row / block.rows * block.frame_stride + row % block.rows * block.row_stride;
+  }
+  Magnitude<A> magnitude;
+  Magnitude<A> gradient_magnitude;
+  Pairs<F, kRows, kScaled> pairs;
+  const bool is_contiguous = windows.channels == 1;
+  const int64_t length = is_contiguous ? windows.count : windows.channels;
+  const int64_t num_stretches = is_contiguous ? 1 : windows.count;
+  for (int64_t stretch = 0; stretch < num_stretches; ++stretch) {
+    for (int64_t at = 0; at < length; at = step_on<A>(at, length)) {
+      const int64_t column = is_contiguous ? 2 * at : 2 * stretch * length + at;
+      const int64_t window = stretch * length + at;
+      const int64_t second = is_contiguous ? kNumbers : length;
+      pairs.load(terms, input + column, row_offsets, second, magnitude);
+      Numbers<A> total;
+      Numbers<A> moment;
+      if (is_contiguous) {
+        total = take_evens(pairs.total[0], pairs.total[1], CountTo<kNumbers>{}) +
+                take_odds(pairs.total[0], pairs.total[1], CountTo<kNumbers>{});
+        moment = take_evens(pairs.moment[0], pairs.moment[1], CountTo<kNumbers>{}) +
+                 take_odds(pairs.moment[0], pairs.moment[1], CountTo<kNumbers>{});
+      } else {
+        total = pairs.total[0] + pairs.total[1];
+        moment = pairs.moment[0] + pairs.moment[1];
+      }
+      if constexpr (!kBackward) {
+        F::store(output + window, moment / total);
+      } else {
+        const Numbers<A> gradient = F::load(grad_output + window);
+        gradient_magnitude.see(gradient);
+        const Numbers<A> inverse = 1 / total;
+        const Numbers<A> slope = gradient * inverse;
+        const Numbers<A> offset = terms.temperature * (moment * inverse) * slope;
+        if (is_contiguous) {
+          const Numbers<A> lower_slope = interleave_lower_halves(slope, slope, CountTo<kNumbers>{});
+          const Numbers<A> lower_offset = interleave_lower_halves(offset, offset, CountTo<kNumbers>{});
+          const Numbers<A> upper_slope = interleave_upper_halves(slope, slope, CountTo<kNumbers>{});
+          const Numbers<A> upper_offset = interleave_upper_halves(offset, offset, CountTo<kNumbers>{});
+          pairs.store_gradient(terms, lower_slope, lower_offset, 0, row_offsets, output + column);
+          pairs.store_gradient(terms, upper_slope, upper_offset, 1, row_offsets, output + column + second);
+        } else {
+          pairs.store_gradient(terms, slope, offset, 0, row_offsets, output + column);
+          pairs.store_gradient(terms, slope, offset, 1, row_offsets, output + column + second);
+        }
+      }
+    }
+  }
+  return magnitude.is_at_most(terms.largest) && gradient_magnitude.is_at_most(A(kLargestDirect));
+}
+
+template <typename F, bool kBackward>
+VIDEOSOFT_INLINE bool pool_pairs_with(
+    const SoftmaxTerms<typename F::Accumulator>& terms,
+    const typename F::Stored* input,
+    const RowBlock& block,
+    const ColumnWindows& windows,
+    const typename F::Stored* grad_output,
+    typename F::Stored* output
+) {
+  const bool is_scaled = terms.temperature != 1;
+  switch (block.frames * block.rows) {
+    case 1:
+      return is_scaled ? pool_pairs_as<F, 1, true, kBackward>(terms, input, block, windows, grad_output, output)
+                       : pool_pairs_as<F, 1, false, kBackward>(terms, input, block, windows, grad_output, output);
+    case 2:
+      return is_scaled ? pool_pairs_as<F, 2, true, kBackward>(terms, input, block, windows, grad_output, output)
+                       : pool_pairs_as<F, 2, false, kBackward>(terms, input, block, windows, grad_output, output);
+    default:
+      return is_scaled ? pool_pairs_as<F, 4, true, kBackward>(terms, input, block, windows, grad_output, output)
+                       : pool_pairs_as<F, 4, false, kBackward>(terms, input, block, windows, grad_output, output);
+  }
+}
+
+template <typename F>
+bool pool_pairs(
+    const SoftmaxTerms<typename F::Accumulator>& terms,
+    const void* input,
+    const RowBlock& block,
+    const ColumnWindows& windows,
+    void* output
+) {
+  using T = typename F::Stored;
+  return pool_pairs_with<F, false>(
+      terms, static_cast<const T*>(input), block, windows, nullptr, static_cast<T*>(output)
+  );
+}
+
+template <typename F>
+bool pool_pairs_backward(
+    const SoftmaxTerms<typename F::Accumulator>& terms,
+    const void* input,
+    const RowBlock& block,
+    const ColumnWindows& windows,
+    const void* grad_output,
+    void* grad_input
+) {
+  using T = typename F::Stored;
+  return pool_pairs_with<F, true>(
+      terms,
+      static_cast<const T*>(input),
+      block,
+      windows,
+      static_cast<const T*>(grad_output),
+      static_cast<T*>(grad_input)
+  );
+}
+
 template <typename F>
 RowKernels<typename F::Accumulator> collect_kernels() {
-  return {accumulate<F>, finish<F>, finish_backward<F>, differentiate<F>};
+  return {accumulate<F>, finish<F>, finish_backward<F>, differentiate<F>, pool_pairs<F>, pool_pairs_backward<F>};
 }
 
 RowKernelSet collect_kernel_set(const char* instruction_set) {

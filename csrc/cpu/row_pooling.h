@@ -74,6 +74,11 @@ struct Axis {
         overlap(divide_up(kernel, stride) - 1) {
   }
 
+  // Whether every cell is in exactly one window.
+  bool is_covered() const {
+    return kernel == stride && padding == 0 && output * stride == input;
+  }
+
   int64_t get_start(int64_t window) const {
     return window * stride - padding;
   }
@@ -131,6 +136,11 @@ class RowPooling {
     // Even tiles: the last one would otherwise be a sliver.
     windows_per_tile_ = divide_up(columns_.output, tiles_per_row_);
     tiles_per_row_ = divide_up(columns_.output, windows_per_tile_);
+    const int64_t num_rows = frames_.kernel * rows_.kernel;
+    const int64_t windows_of_last_tile = columns_.output - (tiles_per_row_ - 1) * windows_per_tile_;
+    pools_pairs_ = columns_.kernel == 2 && (num_rows == 1 || num_rows == 2 || num_rows == 4) && frames_.is_covered() &&
+                   rows_.is_covered() && columns_.is_covered() &&
+                   (channels_ > 1 ? channels_ : windows_of_last_tile) >= kWidestVector<A>;
     // The columns of a tile with all the windows it needs and the cells that the last of them owns, and room.
     const int64_t windows = std::min(windows_per_tile_ + columns_.overlap, columns_.output);
     const int64_t span = windows * columns_.stride + columns_.kernel + 2 * columns_.overlap;
@@ -163,9 +173,16 @@ class RowPooling {
       T* part_output = output + tile / tiles_per_row_ * geometry_.num_output() * channels_;
       clear_padding(windows, sums.data());
       for (; item < tile_end; ++item) {
-        const bool is_moderate = accumulate_row(part, frame, row, windows, sums.data());
         T* to = part_output + get_output_cell(frame, row, windows.begin) * channels_;
-        kernels_.finish(column_windows, sums.data(), sums.data() + row_length_, to);
+        bool is_moderate;
+        if (pools_pairs_) {
+          const T* from =
+              part + get_input_cell(frame * frames_.stride, row * rows_.stride, 2 * windows.begin) * channels_;
+          is_moderate = kernels_.pool_pairs(terms_, from, create_pair_block(windows), column_windows, to);
+        } else {
+          is_moderate = accumulate_row(part, frame, row, windows, sums.data());
+          kernels_.finish(column_windows, sums.data(), sums.data() + row_length_, to);
+        }
         if (!is_moderate) {
           pool_carefully(careful, part, frame, row, windows, part_output);
         }
@@ -247,6 +264,7 @@ class RowPooling {
   int64_t windows_per_tile_ = 1;
   int64_t tiles_per_row_ = 1;
   int64_t row_length_ = 0;
+  bool pools_pairs_ = false;
 
   Range get_tile_windows(int64_t tile) const {
     const int64_t first = tile * windows_per_tile_;
@@ -348,8 +366,12 @@ class RowPooling {
     const Range owned_columns = columns_.get_owned(state.owned_windows);
     bool is_any_careful = false;
     for (int64_t row = 0; row < rows_.output; ++row) {
-      find_slopes(state, frame, row);
-      state.careful[row] = !differentiate_rows(state, owned_frames, rows_.get_owned({row, row + 1}), owned_columns);
+      if (pools_pairs_) {
+        state.careful[row] = !differentiate_pairs(state, frame, row);
+      } else {
+        find_slopes(state, frame, row);
+        state.careful[row] = !differentiate_rows(state, owned_frames, rows_.get_owned({row, row + 1}), owned_columns);
+      }
       is_any_careful |= state.careful[row] != 0;
     }
     if (!is_any_careful) {
@@ -365,6 +387,29 @@ class RowPooling {
       }
       row = end + 1;
     }
+  }
+
+  RowBlock create_pair_block(Range windows) const {
+    return {
+        frames_.kernel,
+        rows_.input * columns_.input * channels_,
+        rows_.kernel,
+        columns_.input * channels_,
+        2 * windows.size() * channels_
+    };
+  }
+
+  bool differentiate_pairs(BackwardState& state, int64_t frame, int64_t row) const {
+    const Range windows = state.owned_windows;
+    const int64_t cell = get_input_cell(frame * frames_.stride, row * rows_.stride, 2 * windows.begin) * channels_;
+    return kernels_.pool_pairs_backward(
+        terms_,
+        state.input + cell,
+        create_pair_block(windows),
+        get_column_windows(windows),
+        state.grad_output + get_output_cell(frame, row, windows.begin) * channels_,
+        state.grad_input + cell
+    );
   }
 
   // False if the block must be done carefully.

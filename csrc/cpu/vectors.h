@@ -74,6 +74,10 @@ VIDEOSOFT_INLINE V take_evens(V first, V second, Sequence<I...>) {
   return __builtin_shufflevector(first, second, (2 * I)...);
 }
 template <typename V, int... I>
+VIDEOSOFT_INLINE V take_odds(V first, V second, Sequence<I...>) {
+  return __builtin_shufflevector(first, second, (2 * I + 1)...);
+}
+template <typename V, int... I>
 VIDEOSOFT_INLINE V interleave_lower_halves(V first, V second, Sequence<I...>) {
   return __builtin_shufflevector(first, second, (I / 2 + I % 2 * int(sizeof...(I)))...);
 }
@@ -87,6 +91,11 @@ template <typename V, int... I>
 VIDEOSOFT_INLINE V take_evens(V first, V second, Sequence<I...>) {
   using Mask = decltype(first < second);
   return __builtin_shuffle(first, second, Mask{(2 * I)...});
+}
+template <typename V, int... I>
+VIDEOSOFT_INLINE V take_odds(V first, V second, Sequence<I...>) {
+  using Mask = decltype(first < second);
+  return __builtin_shuffle(first, second, Mask{(2 * I + 1)...});
 }
 template <typename V, int... I>
 VIDEOSOFT_INLINE V interleave_lower_halves(V first, V second, Sequence<I...>) {
