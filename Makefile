@@ -1,11 +1,11 @@
-# Everything a newcomer needs: setup, check, test, demo. CI calls the same targets.
+# Everything a newcomer needs: setup, check, test, demo, bench. CI calls the same targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_DATA := data/demo
 DEMO_RUNS := demo_runs
 
-.PHONY: setup check test demo
+.PHONY: setup check test sanitize bench demo
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -29,6 +29,11 @@ check: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	bash tests/sanitizers/sanitize.sh $(BIN)/python
+
+# The operator's tests alone, on kernels that stop at the first read or write out of bounds.
+sanitize: setup
+	bash tests/sanitizers/sanitize.sh $(BIN)/python
 
 demo: setup
 	PATH="$(abspath $(BIN)):$$PATH" bash tools/demo.sh $(DEMO_DATA) $(DEMO_RUNS)

@@ -1,18 +1,21 @@
 """Builds csrc/ into videosoft/ops/_softpool.so; everything else about the package is in pyproject.toml.
 
 Without a working compiler, without torch, or with VIDEOSOFT_NO_EXT=1, the package installs all the same and SoftPool
-runs in plain PyTorch.
+runs in plain PyTorch. VIDEOSOFT_CXXFLAGS is added to the compiler's flags, after our own.
 """
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 from setuptools import Extension, setup
 
-SOURCES = ["csrc/softpool.cpp", *sorted(str(path) for path in Path("csrc/cpu").glob("*.cpp"))]
-HEADERS = sorted(str(path) for path in Path("csrc").rglob("*.h"))
+# Relative to this file, as setuptools wants them.
+ROOT = Path(__file__).resolve().parent
+SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/**/*.cpp"))
+HEADERS = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("csrc/**/*.h"))
 # The oldest torch whose stable ABI the library asks for: 2.10.
 TORCH_TARGET_VERSION = "0x020a000000000000"
 
@@ -64,6 +67,7 @@ def create_extension() -> tuple[list[Extension], dict[str, Any]]:
                 "-fno-math-errno",
                 "-fno-trapping-math",
                 f"-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION}",
+                *shlex.split(os.environ.get("VIDEOSOFT_CXXFLAGS", "")),
             ]
         },
     )

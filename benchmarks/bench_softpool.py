@@ -1,0 +1,423 @@
+"""Times SoftPool beside its peers and a copy of the same bytes, all in one process and in turns, into a JSON file.
+
+Every round calls each operation once, in an order that changes from round to round, so that whatever else happens on
+the machine hits all of them alike. `python benchmarks/render_softpool.py` makes tables and a chart of the file.
+"""
+
+import argparse
+import datetime
+import gc
+import itertools
+import math
+import platform
+import random
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from softpool_peers import Operation, Pooling, create_operations
+from tqdm import tqdm
+
+import videosoft
+from videosoft.atomic_files import check_output_folder, write_json
+from videosoft.errors import InputError, run_command
+from videosoft.ops import describe_backends, reference, softpool3d
+from videosoft.ops._library import LIBRARY_PATH
+from videosoft.ops._window import create_window
+
+FORMAT_VERSION = 1
+ROOT = Path(__file__).resolve().parents[1]
+PASSES = ("forward", "forward_backward")
+LAYOUTS = ("contiguous", "channels_last")
+POOLINGS = (
+    Pooling("3d_2", (2, 64, 16, 56, 56), (2, 2, 2), (2, 2, 2), (0, 0, 0)),
+    Pooling("3d_1x3x3", (2, 64, 8, 112, 112), (1, 3, 3), (1, 2, 2), (0, 1, 1)),
+    Pooling("3d_3", (2, 64, 16, 56, 56), (3, 3, 3), (2, 2, 2), (1, 1, 1)),
+    Pooling("2d_3", (16, 64, 112, 112), (3, 3), (2, 2), (1, 1)),
+)
+SMALL = Pooling("small", (1, 8, 4, 8, 8), (2, 2, 2), (2, 2, 2), (0, 0, 0))
+# Kernels may take a slower way where exp would leave the range of the dtype: values of this size make them.
+LARGE = 40.0
+
+# Inputs and copies are taken in turn from buffers of this size together, so that none is found in a cache.
+ROTATED_BYTES = 2**28
+# Zeroed before each measurement on a GPU: it empties the cache, and while it runs the CPU can queue what is measured.
+FLUSHED_BYTES = 2**30
+# An operation that takes longer than this is called in every third round only.
+SLOW_SECONDS = 0.2
+# |difference| to the float64 reference: tolerance * (1 + |expected|).
+TOLERANCES = {torch.float32: 1e-4, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One operation to be timed, one call at a time, on an input of a pass."""
+
+    label: str
+    row: dict[str, Any]
+    call: Callable[[], Any]
+
+
+class Clock:
+    """Seconds that a call takes."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._on_gpu = device.type == "cuda"
+        if self._on_gpu:
+            self._flushed = torch.empty(FLUSHED_BYTES, dtype=torch.uint8, device=device)
+
+    def measure(self, call: Callable[[], Any]) -> float:
+        """On the device: on a GPU the time of the kernels alone, as long as the CPU keeps ahead of them."""
+        if not self._on_gpu:
+            return self.measure_all(call)
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        self._flushed.zero_()
+        begin.record()
+        call()
+        end.record()
+        end.synchronize()
+        return begin.elapsed_time(end) / 1e3
+
+    def measure_all(self, call: Callable[[], Any]) -> float:
+        """On the clock at the wall."""
+        self.finish()
+        start = time.perf_counter()
+        call()
+        self.finish()
+        return time.perf_counter() - start
+
+    def finish(self) -> None:
+        if self._on_gpu:
+            torch.cuda.synchronize()
+
+
+def main() -> None:
+    args = parse_arguments()
+    device = torch.device(args.device)
+    if args.output.exists() and not args.force:
+        raise InputError(f"{args.output} exists already; name another --output or overwrite it with --force")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch finds no CUDA device here; --device cpu is the other choice")
+    check_output_folder(args.output.parent)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+
+    started = datetime.datetime.now(datetime.timezone.utc)
+    poolings = [replace(pooling, shape=(1, 8, *pooling.shape[2:])) for pooling in POOLINGS] if args.quick else POOLINGS
+    dtypes = [torch.float32, torch.bfloat16] + ([torch.float16] if device.type == "cuda" else [])
+    clock = Clock(device)
+    rows, small = [], []
+    groups = list(itertools.product(poolings, LAYOUTS, dtypes))
+    with tqdm(total=len(groups) * 2 + 1, unit="group", disable=None) as progress:
+        for pooling, layout, dtype in groups:
+            for pass_name in PASSES:
+                progress.set_description(f"{pooling.name} {layout} {name_dtype(dtype)} {pass_name}")
+                rows += measure_group(pooling, layout, dtype, pass_name, device, clock, args)
+                progress.update()
+        progress.set_description("small")
+        small = measure_small(clock, device, args)
+        progress.update()
+    if not rows and not small:
+        raise InputError(
+            f"--only {args.only!r} is in no label; labels look like 3d_2/contiguous/float32/forward/softpool"
+        )
+    record = {
+        "format_version": FORMAT_VERSION,
+        "command": shlex.join(["python", "benchmarks/bench_softpool.py", *sys.argv[1:]]),
+        "date": started.strftime("%Y-%m-%d %H:%M UTC"),
+        "quick": args.quick,
+        "rounds": args.rounds,
+        "device": describe_device(device),
+        "versions": find_versions(),
+        "backend": describe_backends()[device.type],
+        "rows": rows,
+        "small": small,
+    }
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    write_json(args.output, record)
+    print(f"{len(rows) + len(small)} rows in {args.output}")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--output", type=Path, help="default: benchmarks/results/softpool_<device>.json")
+    parser.add_argument("--force", action="store_true", help="overwrite the output")
+    parser.add_argument("--threads", type=int, default=2, help="threads of the CPU (default: 2)")
+    parser.add_argument("--rounds", type=int, help="how often each operation is called (default: 15; quick: 3)")
+    parser.add_argument("--quick", action="store_true", help="small inputs, few rounds: to see that it runs")
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="TEXT",
+        help="only what has TEXT in its label, such as 3d_2/contiguous/float32/forward/softpool",
+    )
+    args = parser.parse_args()
+    args.output = args.output or ROOT / "benchmarks" / "results" / f"softpool_{args.device}.json"
+    if args.rounds is None:
+        args.rounds = 3 if args.quick else 15
+    for name in ("threads", "rounds"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name} must be at least 1, got {getattr(args, name)}")
+    return args
+
+
+def measure_group(
+    pooling: Pooling,
+    layout: str,
+    dtype: torch.dtype,
+    pass_name: str,
+    device: torch.device,
+    clock: Clock,
+    args: argparse.Namespace,
+) -> list[dict[str, Any]]:
+    """One row for each operation on one shape, layout, dtype and pass; the operations take turns."""
+    num_input, num_output = math.prod(pooling.shape), math.prod(pooling.output_shape)
+    # Forward: read x, write y. Backward: read x and dy, write dx.
+    num_moved = num_input + num_output + (2 * num_input + num_output if pass_name == "forward_backward" else 0)
+    prefix = f"{pooling.name}/{layout}/{name_dtype(dtype)}/{pass_name}"
+    common = {
+        **describe_pooling(pooling),
+        "layout": layout,
+        "dtype": name_dtype(dtype),
+        "pass": pass_name,
+        "bytes_by_definition": num_moved * dtype.itemsize,
+        "bytes_of_copy": num_moved // 2 * 2 * dtype.itemsize,
+    }
+    operations = {f"{prefix}/{name}": (name, "normal", 1.0, call) for name, call in create_operations(pooling).items()}
+    ours = operations[f"{prefix}/softpool"][-1]
+    operations[f"{prefix}/softpool_large"] = ("softpool", "large", LARGE, ours)
+    wanted = {label: operation for label, operation in operations.items() if args.only in label}
+    with_copy = args.only in f"{prefix}/copy"
+    if not wanted and not with_copy:
+        return []
+    if "softpool" in {operation[0] for operation in wanted.values()}:
+        check_ours(pooling, layout, dtype, device)
+
+    num_buffers = count_buffers(num_input * dtype.itemsize, device)
+    inputs = {}
+    for scale in {operation[2] for operation in wanted.values()}:
+        input = create_input(pooling, layout, dtype, device, scale)
+        inputs[scale] = [input.clone() for _ in range(num_buffers)]
+    gradient = lay_out(torch.randn(pooling.output_shape, device=device, dtype=dtype), layout)
+    jobs = []
+    for label, (name, data, scale, call) in wanted.items():
+        row = {**common, "operation": name, "data": data}
+        jobs.append(Job(label, row, create_call(call, inputs[scale], gradient, pass_name)))
+    if with_copy:
+        row = {**common, "operation": "copy", "data": "normal"}
+        jobs.append(Job(f"{prefix}/copy", row, create_copy(num_moved // 2, dtype, device)))
+    rows = measure_in_turns(jobs, clock.measure, args.rounds)
+    # A compiled function belongs to one case; dynamo gives up on a function that it compiled too often.
+    torch.compiler.reset()
+    gc.collect()
+    return rows
+
+
+def measure_small(clock: Clock, device: torch.device, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Ours and max_pool3d on an input so small that what is timed is the way to the kernel, the CPU's part included."""
+    input = torch.randn(SMALL.shape, device=device)
+    gradient = torch.randn(SMALL.output_shape, device=device)
+    num_calls = 10 if args.quick else 200
+    jobs = []
+    for pass_name in ("inference_mode", *PASSES):
+        for name, pool in (("softpool", softpool3d), ("max_pool", F.max_pool3d)):
+            label = f"{SMALL.name}/{pass_name}/{name}"
+            if args.only in label:
+                row = describe_pooling(SMALL) | {"dtype": "float32", "pass": pass_name, "operation": name}
+                jobs.append(Job(label, row, create_small_call(pool, input, gradient, pass_name, num_calls)))
+    # Microseconds: these calls are a thousand times shorter than the others.
+    return measure_in_turns(jobs, lambda call: clock.measure_all(call) / num_calls, args.rounds, unit="us")
+
+
+def create_small_call(
+    pool: Operation, input: torch.Tensor, gradient: torch.Tensor, pass_name: str, num_calls: int
+) -> Callable[[], None]:
+    """A call that pools ``num_calls`` times."""
+    tracked = input.clone().requires_grad_()
+
+    def infer() -> None:
+        with torch.inference_mode():
+            for _ in range(num_calls):
+                pool(input, SMALL.kernel_size)
+
+    def go_forward() -> None:
+        for _ in range(num_calls):
+            pool(tracked, SMALL.kernel_size)
+
+    def go_both_ways() -> None:
+        for _ in range(num_calls):
+            torch.autograd.grad(pool(tracked, SMALL.kernel_size), tracked, gradient)
+
+    return {"inference_mode": infer, "forward": go_forward, "forward_backward": go_both_ways}[pass_name]
+
+
+def measure_in_turns(
+    jobs: list[Job], measure: Callable[[Callable[[], Any]], float], rounds: int, unit: str = "ms"
+) -> list[dict[str, Any]]:
+    """A row for each job: median and quartiles of its times, or the error that it ended in."""
+    errors: dict[str, str] = {}
+    times: dict[str, list[float]] = {job.label: [] for job in jobs}
+    slow = set()
+    for job in jobs:
+        # The first calls compile and fill caches; the second says how long a call takes.
+        try:
+            measure(job.call)
+            if measure(job.call) > SLOW_SECONDS:
+                slow.add(job.label)
+        except Exception as error:  # whatever a peer cannot do is a result
+            lines = [line for line in str(error).splitlines() if line.strip()]
+            errors[job.label] = f"{type(error).__name__}: {lines[0].strip() if lines else ''}"
+    shuffler = random.Random(0)
+    for round_number in range(rounds):
+        for job in shuffler.sample(jobs, len(jobs)):
+            if job.label not in errors and (job.label not in slow or round_number % 3 == 0):
+                times[job.label].append(measure(job.call))
+    return [job.row | summarize(times[job.label], unit) | {"error": errors.get(job.label)} for job in jobs]
+
+
+def summarize(seconds: list[float], unit: str) -> dict[str, Any]:
+    """Median and quartiles in milliseconds ("ms") or microseconds ("us"); None where nothing was measured."""
+    names = (f"lower_quartile_{unit}", f"median_{unit}", f"upper_quartile_{unit}")
+    if not seconds:
+        return {"samples": 0} | dict.fromkeys(names)
+    quartiles = statistics.quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else seconds * 3
+    scale = {"ms": 1e3, "us": 1e6}[unit]
+    values = (round(scale * quartile, 4) for quartile in quartiles)
+    return {"samples": len(seconds)} | dict(zip(names, values, strict=True))
+
+
+def create_call(
+    operation: Operation, inputs: list[torch.Tensor], gradient: torch.Tensor, pass_name: str
+) -> Callable[[], torch.Tensor]:
+    """A call of the operation on the next of the inputs."""
+    if pass_name == "forward":
+        rotation = itertools.cycle(inputs)
+        return lambda: operation(next(rotation))
+    tracked_rotation = itertools.cycle([input.detach().requires_grad_() for input in inputs])
+
+    def go_both_ways() -> torch.Tensor:
+        input = next(tracked_rotation)
+        return torch.autograd.grad(operation(input), input, gradient)[0]
+
+    return go_both_ways
+
+
+def create_copy(num_elements: int, dtype: torch.dtype, device: torch.device) -> Callable[[], torch.Tensor]:
+    """The floor: ``num_elements`` read and as many written, into memory that is there already."""
+    count = count_buffers(2 * num_elements * dtype.itemsize, device)
+    pairs = [torch.zeros(2, num_elements, dtype=dtype, device=device) for _ in range(count)]
+    rotation = itertools.cycle(pairs)
+
+    def copy() -> torch.Tensor:
+        source, target = next(rotation)
+        return target.copy_(source)
+
+    return copy
+
+
+def count_buffers(num_bytes: int, device: torch.device) -> int:
+    """How many buffers of this size to take turns with; a GPU's cache is emptied before each measurement anyway."""
+    return 1 if device.type == "cuda" else max(2, math.ceil(ROTATED_BYTES / num_bytes))
+
+
+def create_input(
+    pooling: Pooling, layout: str, dtype: torch.dtype, device: torch.device, scale: float = 1.0
+) -> torch.Tensor:
+    return lay_out((scale * torch.randn(pooling.shape, device=device)).to(dtype), layout)
+
+
+def lay_out(tensor: torch.Tensor, layout: str) -> torch.Tensor:
+    if layout == "contiguous":
+        return tensor
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return tensor.contiguous(memory_format=formats[tensor.dim()])
+
+
+def check_ours(pooling: Pooling, layout: str, dtype: torch.dtype, device: torch.device) -> None:
+    """InputError unless output and gradient agree with the float64 reference: wrong numbers are not worth timing."""
+    sliced = replace(pooling, shape=(1, 8, *pooling.shape[2:]))
+    window = create_window(pooling.num_dims, pooling.kernel_size, pooling.stride, pooling.padding, ceil_mode=False)
+    definition = reference.Pooling(window, 1.0, True)
+    softpool = create_operations(sliced)["softpool"]
+    for scale in (1.0, LARGE):
+        input = create_input(sliced, layout, dtype, device, scale).requires_grad_()
+        gradient = lay_out(torch.randn(sliced.output_shape, device=device).to(dtype), layout)
+        output = softpool(input)
+        (grad_input,) = torch.autograd.grad(output, input, gradient)
+        values = input.detach().double()
+        expected = reference.softpool_forward(values, definition)
+        expected_gradient = reference.softpool_backward(gradient.double(), values, definition)
+        for what, found, right in (("output", output, expected), ("gradient", grad_input, expected_gradient)):
+            error = ((found.double() - right).abs() / (1 + right.abs())).max().item()
+            if not error <= TOLERANCES[dtype]:
+                raise InputError(
+                    f"the {what} of softpool is wrong, nothing was timed: {pooling.name} {layout} {name_dtype(dtype)}"
+                    f" on {device.type}, inputs of size {scale:g}: off by {error:.1e} (at most {TOLERANCES[dtype]:.0e})"
+                )
+
+
+def describe_pooling(pooling: Pooling) -> dict[str, Any]:
+    return {
+        "pooling": pooling.name,
+        "shape": pooling.shape,
+        "kernel_size": pooling.kernel_size,
+        "stride": pooling.stride,
+        "padding": pooling.padding,
+    }
+
+
+def name_dtype(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def describe_device(device: torch.device) -> dict[str, Any]:
+    if device.type == "cuda":
+        return {"type": "cuda", "name": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"type": "cpu", "name": find_cpu_name(), "threads": torch.get_num_threads(), "capability": capability}
+
+
+def find_cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.is_file() else None
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def find_versions() -> dict[str, str | None]:
+    return {
+        "videosoft": videosoft.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "compiler": find_compiler(),
+        "revision": find_revision(),
+    }
+
+
+def find_compiler() -> str | None:
+    """The compiler that left its name in the library."""
+    content = LIBRARY_PATH.read_bytes() if LIBRARY_PATH.is_file() else b""
+    found = re.search(rb"GCC: \([^)]*\) [\d.]+|clang version [\d.]+", content)
+    return found[0].decode() if found else None
+
+
+def find_revision() -> str | None:
+    """The commit, with "-dirty" after it if a file differs from it; None outside a git repository."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
