@@ -9,7 +9,7 @@
 #include <immintrin.h>
 
 #define VIDEOSOFT_VECTOR_BYTES 32
-#define VIDEOSOFT_HAS_FMA
+#define VIDEOSOFT_SUBTRACT_PRODUCT(a, b, c) (_mm256_fnmadd_ps((__m256)(b), (__m256)(c), (__m256)(a)))
 #define VIDEOSOFT_IS_ANY_SET(mask) (_mm256_testz_si256((__m256i)(mask), (__m256i)(mask)) == 0)
 #define VIDEOSOFT_HALF_LOAD(from) ((Numbers<float>)_mm256_cvtph_ps(load_vector<__m128i>(from)))
 #define VIDEOSOFT_HALF_STORE(to, values) \

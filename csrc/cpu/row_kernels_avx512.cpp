@@ -9,7 +9,7 @@
 #include <immintrin.h>
 
 #define VIDEOSOFT_VECTOR_BYTES 64
-#define VIDEOSOFT_HAS_FMA
+#define VIDEOSOFT_SUBTRACT_PRODUCT(a, b, c) (_mm512_fnmadd_ps((__m512)(b), (__m512)(c), (__m512)(a)))
 #define VIDEOSOFT_IS_ANY_SET(mask) (_mm512_test_epi64_mask((__m512i)(mask), (__m512i)(mask)) != 0)
 #define VIDEOSOFT_HALF_LOAD(from) ((Numbers<float>)_mm512_cvtph_ps(load_vector<__m256i>(from)))
 #define VIDEOSOFT_HALF_STORE(to, values) \

@@ -9,7 +9,8 @@
 
 #define VIDEOSOFT_VECTOR_BYTES 16
 #if defined(__aarch64__)
-#define VIDEOSOFT_HAS_FMA
+#include <arm_neon.h>
+#define VIDEOSOFT_SUBTRACT_PRODUCT(a, b, c) (vfmsq_f32((float32x4_t)(a), (float32x4_t)(b), (float32x4_t)(c)))
 #endif
 
 namespace videosoft {

@@ -185,8 +185,9 @@ VIDEOSOFT_INLINE Numbers<float> exponential(Numbers<float> x) {
   constexpr float kRounder = 12582912.0f; // 1.5 * 2^23: adding it rounds to the nearest integer, in the low bits
   const Numbers<float> shifted = x * kInverseLn2 + kRounder;
   const Numbers<float> n = shifted - kRounder;
-#if defined(VIDEOSOFT_HAS_FMA)
-  const Numbers<float> r = x - n * 0.693147181f; // one rounding, and ln 2 is off by 2e-9: 8e-8 at the ends
+#if defined(VIDEOSOFT_SUBTRACT_PRODUCT)
+  // One rounding, and ln 2 is off by 2e-9: 8e-8 at the ends. Left to itself the compiler may round twice.
+  const auto r = (Numbers<float>)VIDEOSOFT_SUBTRACT_PRODUCT(x, n, broadcast(0.693147181f));
 #else
   const Numbers<float> r = (x - n * 0.69140625f) - n * 0.0017409306f; // 9 bits: the first product is exact
 #endif
