@@ -104,7 +104,6 @@ constexpr int64_t kWidestVector = 64 / static_cast<int64_t>(sizeof(A));
 
 // One set of kernels for each way of storing numbers.
 struct RowKernelSet {
-  const char* instruction_set;
   RowKernels<double> float64;
   RowKernels<float> float32;
   RowKernels<float> float16;

@@ -31,7 +31,7 @@ namespace {
 } // namespace
 
 RowKernelSet get_row_kernels_avx2() {
-  return collect_kernel_set("AVX2");
+  return collect_kernel_set();
 }
 
 } // namespace videosoft

@@ -33,7 +33,7 @@ namespace {
 } // namespace
 
 RowKernelSet get_row_kernels_avx512() {
-  return collect_kernel_set("AVX-512");
+  return collect_kernel_set();
 }
 
 } // namespace videosoft

@@ -595,12 +595,8 @@ RowKernels<typename F::Accumulator> collect_kernels() {
   return {accumulate<F>, finish<F>, finish_backward<F>, differentiate<F>, pool_pairs<F>, pool_pairs_backward<F>};
 }
 
-RowKernelSet collect_kernel_set(const char* instruction_set) {
+RowKernelSet collect_kernel_set() {
   return {
-      instruction_set,
-      collect_kernels<Float64>(),
-      collect_kernels<Float32>(),
-      collect_kernels<Float16>(),
-      collect_kernels<BFloat16>()
+      collect_kernels<Float64>(), collect_kernels<Float32>(), collect_kernels<Float16>(), collect_kernels<BFloat16>()
   };
 }

@@ -21,7 +21,7 @@ namespace {
 } // namespace
 
 RowKernelSet get_row_kernels_portable() {
-  return collect_kernel_set("portable");
+  return collect_kernel_set();
 }
 
 } // namespace videosoft
