@@ -97,8 +97,10 @@ def compute_output_size(input_size: Sequence[int], window: Window) -> tuple[int,
     for length, kernel, stride, pad in zip(input_size, window.kernel_size, window.stride, window.padding, strict=True):
         spread = length + 2 * pad - kernel + (stride - 1 if window.ceil_mode else 0)
         count = spread // stride + 1
-        if window.ceil_mode and (count - 1) * stride >= length + pad:
-            count -= 1
+        # Only a stride past the window's inner part can start a window too late; the minimum, and not a branch on
+        # the length, keeps a symbolic length free.
+        if window.ceil_mode and stride + pad > kernel:
+            count = torch.sym_min(count, (length + pad - 1) // stride + 1)  # type: ignore[assignment]
         if length < 1 or count < 1:
             raise InputError(
                 f"input is too small for the window: spatial size {tuple(input_size)} with"
