@@ -1,6 +1,6 @@
-"""What the compiled operators need besides their kernels: shapes for tracing, and derivatives."""
+"""What the compiled operators need besides their kernels: shapes for tracing, derivatives, vmap, decompositions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ _SCHEMAS = {
 
 
 def register() -> None:
-    """Register fake kernels and derivatives; RuntimeError if the library was built from other sources than these."""
+    """Register all that is not a kernel; RuntimeError if the library was built from other sources than these."""
     for name, expected in _SCHEMAS.items():
         found = str(getattr(torch.ops.videosoft, name).default._schema)
         if found != expected:
@@ -27,12 +27,16 @@ def register() -> None:
     torch.library.register_fake("videosoft::softpool_backward", _fake_backward)
     torch.library.register_autograd("videosoft::softpool_forward", _backward, setup_context=_save_input)
     torch.library.register_autograd("videosoft::softpool_backward", _backward_backward, setup_context=_save_gradient)
+    torch.library.register_vmap("videosoft::softpool_forward", _vmap_forward)
+    torch.library.register_vmap("videosoft::softpool_backward", _vmap_backward)
+    _register_decomposition(torch.ops.videosoft.softpool_forward.default, _decompose_forward, _fake_forward)
+    _register_decomposition(torch.ops.videosoft.softpool_backward.default, _decompose_backward, _fake_backward)
 
 
 def call_forward(input: torch.Tensor, pooling: reference.Pooling) -> torch.Tensor:
     """SoftPool of a batched input by the compiled operator."""
     window = pooling.window
-    return torch.ops.videosoft.softpool_forward(
+    return torch.ops.videosoft.softpool_forward.default(
         input,
         window.kernel_size,
         window.stride,
@@ -41,6 +45,15 @@ def call_forward(input: torch.Tensor, pooling: reference.Pooling) -> torch.Tenso
         pooling.temperature,
         pooling.exact_gradient,
     )
+
+
+def _register_decomposition(
+    operator: torch._ops.OpOverload, decompose: Callable[..., torch.Tensor], fake: Callable[..., torch.Tensor]
+) -> None:
+    """Let torch.onnx.export, which alone reads the whole table, write the operator as standard ones."""
+    torch._decomp.register_decomposition(operator)(decompose)
+    # Without an entry here, fake tensors of symbolic size would run the decomposition instead of the fake kernel.
+    torch._decomp.register_decomposition(operator, type="meta")(fake)
 
 
 def _create_pooling(
@@ -53,6 +66,14 @@ def _create_pooling(
 ) -> reference.Pooling:
     window = Window(tuple(kernel_size), tuple(stride), tuple(padding), ceil_mode)
     return reference.Pooling(window, temperature, exact_gradient)
+
+
+def _decompose_forward(input: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    return reference.softpool_forward(input, _create_pooling(*arguments))
+
+
+def _decompose_backward(grad_output: torch.Tensor, input: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    return reference.softpool_backward(grad_output, input, _create_pooling(*arguments))
 
 
 def _fake_forward(input: torch.Tensor, *arguments: Any) -> torch.Tensor:
@@ -82,7 +103,7 @@ def _save_input(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None
 
 def _backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     (input,) = ctx.saved_tensors
-    gradient = torch.ops.videosoft.softpool_backward(grad_output, input, *ctx.arguments)
+    gradient = torch.ops.videosoft.softpool_backward.default(grad_output, input, *ctx.arguments)
     return gradient, *(None for _ in ctx.arguments)
 
 
@@ -99,3 +120,26 @@ def _backward_backward(ctx: Any, grad_grad: torch.Tensor) -> tuple[torch.Tensor 
         reference.softpool_backward_backward(grad_grad, grad_output, input, pooling),
         *(None for _ in ctx.arguments),
     )
+
+
+def _vmap_forward(
+    info: Any, in_dims: tuple[int | None, ...], input: torch.Tensor, *arguments: Any
+) -> tuple[torch.Tensor, int]:
+    samples = _put_first(input, in_dims[0], info.batch_size)
+    output = torch.ops.videosoft.softpool_forward.default(samples.flatten(0, 1), *arguments)
+    return output.unflatten(0, samples.shape[:2]), 0
+
+
+def _vmap_backward(
+    info: Any, in_dims: tuple[int | None, ...], grad_output: torch.Tensor, input: torch.Tensor, *arguments: Any
+) -> tuple[torch.Tensor, int]:
+    gradients = _put_first(grad_output, in_dims[0], info.batch_size)
+    samples = _put_first(input, in_dims[1], info.batch_size)
+    operator = torch.ops.videosoft.softpool_backward.default
+    gradient = operator(gradients.flatten(0, 1), samples.flatten(0, 1), *arguments)
+    return gradient.unflatten(0, samples.shape[:2]), 0
+
+
+def _put_first(tensor: torch.Tensor, dim: int | None, size: int) -> torch.Tensor:
+    """The mapped dimension in front of the batch; a tensor that is not mapped is the same for all of it."""
+    return tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)

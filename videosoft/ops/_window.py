@@ -12,6 +12,7 @@ from videosoft.errors import InputError
 
 FLOATING_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 GRADIENTS = ("exact", "paper")
+MAX_CELLS = 2**24
 
 
 class Window(NamedTuple):
@@ -48,6 +49,10 @@ def create_window(
                 f"padding must be at most half of kernel_size, got padding={padding!r} with kernel_size={kernel_size!r}"
                 f" (at most {tuple(size // 2 for size in kernel)})"
             )
+    if math.prod(kernel) > MAX_CELLS:
+        raise InputError(
+            f"kernel_size must cover at most {MAX_CELLS} cells, got {kernel_size!r} which covers {math.prod(kernel)}"
+        )
     return Window(kernel, steps, pads, bool(ceil_mode))
 
 
@@ -81,6 +86,9 @@ def check_input(input: torch.Tensor, num_dims: int) -> None:
     if input.dtype not in FLOATING_DTYPES:
         allowed = ", ".join(str(dtype) for dtype in FLOATING_DTYPES)
         raise InputError(f"input must be of one of the dtypes {allowed}, got {input.dtype}; convert it first")
+    if input.layout != torch.strided or input.is_nested:
+        kind = "a nested tensor" if input.is_nested else str(input.layout)
+        raise InputError(f"input must be a dense tensor, got {kind}; convert it first (Tensor.to_dense)")
 
 
 def compute_output_size(input_size: Sequence[int], window: Window) -> tuple[int, ...]:
@@ -89,8 +97,10 @@ def compute_output_size(input_size: Sequence[int], window: Window) -> tuple[int,
     for length, kernel, stride, pad in zip(input_size, window.kernel_size, window.stride, window.padding, strict=True):
         spread = length + 2 * pad - kernel + (stride - 1 if window.ceil_mode else 0)
         count = spread // stride + 1
-        if window.ceil_mode and (count - 1) * stride >= length + pad:
-            count -= 1
+        # Only a stride past the window's inner part can start a window too late; the minimum, and not a branch on
+        # the length, keeps a symbolic length free.
+        if window.ceil_mode and stride + pad > kernel:
+            count = torch.sym_min(count, (length + pad - 1) // stride + 1)  # type: ignore[assignment]
         if length < 1 or count < 1:
             raise InputError(
                 f"input is too small for the window: spatial size {tuple(input_size)} with"
@@ -107,7 +117,7 @@ def _expand(name: str, value: int | Sequence[int], num_dims: int, *, minimum: in
     if len(values) != num_dims:
         raise InputError(f"{name} must be {allowed}, got {value!r} of length {len(values)}")
     try:
-        integers = tuple(operator.index(entry) for entry in values)
+        integers = tuple(int(operator.index(entry)) for entry in values)
     except TypeError:
         raise InputError(f"{name} must be {allowed}, got {value!r}") from None
     if any(not minimum <= entry < 2**31 for entry in integers):

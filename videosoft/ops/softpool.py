@@ -1,11 +1,14 @@
 """The public functions: softpool1d, softpool2d and softpool3d."""
 
+import functools
+import operator
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from videosoft.ops import _registration, reference
-from videosoft.ops._library import choose_backend
+from videosoft.ops._library import find_obstacle
 from videosoft.ops._window import check_gradient, check_input, check_temperature, compute_output_size, create_window
 
 
@@ -90,18 +93,67 @@ def _softpool(
     temperature: float,
     gradient: str,
 ) -> torch.Tensor:
-    window = create_window(num_dims, kernel_size, stride, padding, ceil_mode)
-    pooling = reference.Pooling(window, check_temperature(temperature), check_gradient(gradient))
+    pooling = _find_pooling(num_dims, kernel_size, stride, padding, ceil_mode, temperature, gradient)
     check_input(input, num_dims)
-    compute_output_size(input.shape[-num_dims:], window)
     batched = input if input.dim() == num_dims + 2 else input.unsqueeze(0)
-    if choose_backend(input.device.type).backend == "compiled" and not _is_transformed():
-        output = _registration.call_forward(batched, pooling)
-    else:
-        output = reference.softpool(batched, pooling)
+    try:
+        if find_obstacle(input.device.type) is None and not _needs_reference():
+            output = _registration.call_forward(batched, pooling)
+        else:
+            output = reference.softpool(batched, pooling)
+    except RuntimeError:
+        # Too small an input is refused by the kernels as well; checked here only then, for a small call's sake.
+        compute_output_size(batched.shape[2:], pooling.window)
+        raise
     return output if input.dim() == num_dims + 2 else output.squeeze(0)
 
 
-def _is_transformed() -> bool:
-    """Whether torch.func (vmap, grad, jvp, ...) or forward-mode AD is at work, which only the reference can follow."""
-    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+def _find_pooling(
+    num_dims: int,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None,
+    padding: int | Sequence[int],
+    ceil_mode: bool,
+    temperature: float,
+    gradient: str,
+) -> reference.Pooling:
+    """The checked arguments, remembered: checking them again at each call would cost more than a small pooling."""
+    if not torch.compiler.is_compiling():
+        try:
+            sizes = _freeze(kernel_size), _freeze(stride), _freeze(padding)
+            return _remember_pooling(num_dims, *sizes, ceil_mode, temperature, gradient)
+        except TypeError:  # what no key can be made of is checked, and refused, below
+            pass
+    return _create_pooling(num_dims, kernel_size, stride, padding, ceil_mode, temperature, gradient)
+
+
+def _freeze(size: Any) -> Any:
+    # As a key (2.0, 2) is the same as (2, 2); operator.index tells them apart.
+    return tuple(map(operator.index, size)) if isinstance(size, (tuple, list)) else size
+
+
+def _create_pooling(
+    num_dims: int,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None,
+    padding: int | Sequence[int],
+    ceil_mode: bool,
+    temperature: float,
+    gradient: str,
+) -> reference.Pooling:
+    window = create_window(num_dims, kernel_size, stride, padding, ceil_mode)
+    return reference.Pooling(window, check_temperature(temperature), check_gradient(gradient))
+
+
+_remember_pooling = functools.lru_cache(maxsize=1024, typed=True)(_create_pooling)
+
+
+def _needs_reference() -> bool:
+    """Whether derivatives are taken that only the reference can follow: by torch.func or in forward mode."""
+    if torch.autograd.forward_ad._current_level >= 0:
+        return True
+    if not torch._C._are_functorch_transforms_active():
+        return False
+    # vmap alone reaches the compiled operators, which know how to map; the compiler cannot look into the levels.
+    levels = None if torch.compiler.is_compiling() else torch._C._functorch.get_interpreter_stack()
+    return levels is None or any(level.key() != torch._C._functorch.TransformType.Vmap for level in levels)
