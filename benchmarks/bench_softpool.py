@@ -9,6 +9,7 @@ import datetime
 import gc
 import itertools
 import math
+import os
 import platform
 import random
 import re
@@ -111,6 +112,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
 
+    load_at_start = round(os.getloadavg()[0], 2)
     started = datetime.datetime.now(datetime.timezone.utc)
     poolings = [replace(pooling, shape=(1, 8, *pooling.shape[2:])) for pooling in POOLINGS] if args.quick else POOLINGS
     dtypes = [torch.float32, torch.bfloat16] + ([torch.float16] if device.type == "cuda" else [])
@@ -136,6 +138,8 @@ def main() -> None:
         "date": started.strftime("%Y-%m-%d %H:%M UTC"),
         "quick": args.quick,
         "rounds": args.rounds,
+        # What else kept the processor busy: this run alone comes to the number of threads.
+        "load_average": {"start": load_at_start, "end": round(os.getloadavg()[0], 2)},
         "device": describe_device(device),
         "versions": find_versions(),
         "backend": describe_backends()[device.type],

@@ -118,7 +118,7 @@ def clone_repository(folder: Path) -> Path:
 
 
 def check_installs(environment: Environment, clone: Path, work: Path) -> dict[str, dict[str, str]]:
-    """The backend after `pip install .` of a clean clone: with a compiler, told not to build, and without a compiler."""
+    """The backend after `pip install .` of a clean clone: with a compiler, told not to build, without a compiler."""
     (work / "empty").mkdir()
     without_compiler = os.pathsep.join([str(environment.bin), str(work / "empty")])
     variables = {
