@@ -25,9 +25,10 @@ def compile_strictly(function: Callable[..., torch.Tensor], **options: object) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gradient", ["exact", "paper"])
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize(
+    ("dynamic", "layout", "gradient"),
+    [(False, "contiguous", "paper"), (False, "channels_last", "exact"), (True, "contiguous", "exact")],
+)
 def test_inductor_follows_the_definition(dynamic: bool, layout: str, gradient: str, backend: str) -> None:
     # Few cells: inductor writes the reference out cell by cell.
     case = Case((3, 5, 6), (1, 2, 2), (1, 2, 2), (0, 1, 1), ceil_mode=True)
@@ -44,11 +45,12 @@ def test_inductor_follows_the_definition(dynamic: bool, layout: str, gradient: s
 
 @pytest.mark.slow
 def test_a_network_is_compiled_once_for_all_sizes(backend: str) -> None:
-    network = nn.Sequential(nn.Conv3d(3, 4, 3, padding=1), SoftPool3d((1, 2, 2)), nn.Conv3d(4, 2, 1)).double()
+    # No convolution after the pooling: inductor compiles the gradient with respect to the input of a 3-D convolution
+    # for one size only, behind max pooling as well.
+    network = nn.Sequential(nn.Conv3d(3, 4, 3, padding=1), SoftPool3d((1, 2, 2)), nn.SiLU()).double()
     eager = copy.deepcopy(network)
     compiled = compile_strictly(network, dynamic=True)
-    with torch.compiler.set_stance("default"):
-        compiled(torch.randn(2, 3, 5, 8, 9, dtype=torch.float64)).sum().backward()
+    compiled(torch.randn(2, 3, 5, 8, 9, dtype=torch.float64)).sum().backward()
     network.zero_grad()
     with torch.compiler.set_stance("fail_on_recompile"):
         for size in ((3, 3, 7, 10, 12), (4, 3, 6, 5, 16)):
