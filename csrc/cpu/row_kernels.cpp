@@ -8,7 +8,7 @@
 namespace videosoft {
 namespace {
 
-RowKernelSet choose_row_kernels() {
+RowKernelSet choose_row_kernels(bool is_narrow) {
   // For tests and measurements: every set must give the same numbers, and all run on the newest processors.
   const char* variable = std::getenv("VIDEOSOFT_CPU_ISA");
   const std::string asked = variable == nullptr ? "" : variable;
@@ -18,7 +18,7 @@ RowKernelSet choose_row_kernels() {
       __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
   const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  if (has_avx512 && asked != "avx2" && asked != "portable") {
+  if (has_avx512 && !is_narrow && asked != "avx2" && asked != "portable") {
     return get_row_kernels_avx512();
   }
   if (has_avx2 && asked != "portable") {
@@ -30,9 +30,10 @@ RowKernelSet choose_row_kernels() {
 
 } // namespace
 
-const RowKernelSet& get_row_kernels() {
-  static const RowKernelSet kernels = choose_row_kernels();
-  return kernels;
+const RowKernelSet& get_row_kernels(int64_t row_length) {
+  static const RowKernelSet kernels = choose_row_kernels(false);
+  static const RowKernelSet narrow_kernels = choose_row_kernels(true);
+  return row_length < kWidestVector<float> ? narrow_kernels : kernels;
 }
 
 } // namespace videosoft

@@ -117,7 +117,8 @@ RowKernelSet get_row_kernels_avx2();
 RowKernelSet get_row_kernels_avx512();
 #endif
 
-// The best set that this processor runs; VIDEOSOFT_CPU_ISA=avx512|avx2|portable asks for another.
-const RowKernelSet& get_row_kernels();
+// The best set that this processor runs, with shorter vectors for rows below a long one, which would go through a
+// buffer. VIDEOSOFT_CPU_ISA=avx512|avx2|portable asks for another.
+const RowKernelSet& get_row_kernels(int64_t row_length);
 
 } // namespace videosoft

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <optional>
 #include <vector>
 
 namespace videosoft {
@@ -161,7 +162,7 @@ class RowPooling {
 
   void pool(const T* input, T* output, int64_t begin, int64_t end) const {
     Buffer<A> sums(2 * row_length_);
-    TileSoftmax<T> careful(geometry_, layout_, softmax_, false);
+    std::optional<TileSoftmax<T>> careful; // rarely needed
     for (int64_t item = begin; item < end;) {
       const int64_t tile = item / (rows_.output * frames_.output);
       const int64_t tile_end = std::min((tile + 1) * rows_.output * frames_.output, end);
@@ -184,7 +185,10 @@ class RowPooling {
           kernels_.finish(column_windows, sums.data(), sums.data() + row_length_, to);
         }
         if (!is_moderate) {
-          pool_carefully(careful, part, frame, row, windows, part_output);
+          if (!careful) {
+            careful.emplace(geometry_, layout_, softmax_, false);
+          }
+          pool_carefully(*careful, part, frame, row, windows, part_output);
         }
         if (++row == rows_.output) {
           row = 0;

@@ -79,17 +79,17 @@ int64_t choose_grain_size(int64_t num_cells, int64_t num_items) {
   return std::max<int64_t>(1, kCellsPerThread * num_items / std::max<int64_t>(1, num_cells));
 }
 
-const RowKernels<double>& get_kernels_for(double) {
-  return get_row_kernels().float64;
+const RowKernels<double>& get_kernels_for(double, int64_t row_length) {
+  return get_row_kernels(row_length).float64;
 }
-const RowKernels<float>& get_kernels_for(float) {
-  return get_row_kernels().float32;
+const RowKernels<float>& get_kernels_for(float, int64_t row_length) {
+  return get_row_kernels(row_length).float32;
 }
-const RowKernels<float>& get_kernels_for(torch::headeronly::Half) {
-  return get_row_kernels().float16;
+const RowKernels<float>& get_kernels_for(torch::headeronly::Half, int64_t row_length) {
+  return get_row_kernels(row_length).float16;
 }
-const RowKernels<float>& get_kernels_for(torch::headeronly::BFloat16) {
-  return get_row_kernels().bfloat16;
+const RowKernels<float>& get_kernels_for(torch::headeronly::BFloat16, int64_t row_length) {
+  return get_row_kernels(row_length).bfloat16;
 }
 
 Tensor softpool_forward(
@@ -117,7 +117,9 @@ Tensor softpool_forward(
     const T* from = static_cast<const T*>(source.const_data_ptr());
     T* to = static_cast<T*>(output.mutable_data_ptr());
     const Layout layout(geometry, channels_last);
-    const RowPooling<T> pooling(geometry, layout, softmax, get_kernels_for(zero), temperature);
+    const RowPooling<T> pooling(
+        geometry, layout, softmax, get_kernels_for(zero, layout.channels * geometry.input[2]), temperature
+    );
     const int64_t num_items = pooling.num_forward_items();
     const int64_t grain_size = choose_grain_size(source.numel(), num_items);
     torch::stable::parallel_for(0, num_items, grain_size, [&](int64_t begin, int64_t end) {
@@ -166,7 +168,9 @@ Tensor softpool_backward(
     const T* upstream = static_cast<const T*>(gradient.const_data_ptr());
     T* to = static_cast<T*>(grad_input.mutable_data_ptr());
     const Layout layout(geometry, channels_last);
-    const RowPooling<T> pooling(geometry, layout, softmax, get_kernels_for(zero), temperature);
+    const RowPooling<T> pooling(
+        geometry, layout, softmax, get_kernels_for(zero, layout.channels * geometry.input[2]), temperature
+    );
     const int64_t num_items = pooling.num_backward_items();
     const int64_t grain_size = choose_grain_size(source.numel(), num_items);
     torch::stable::parallel_for(0, num_items, grain_size, [&](int64_t begin, int64_t end) {
