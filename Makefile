@@ -35,5 +35,10 @@ test: setup
 sanitize: setup
 	bash tests/sanitizers/sanitize.sh $(BIN)/python
 
+# On an idle machine only: whatever else runs is measured too.
+bench: setup
+	$(BIN)/python benchmarks/bench_softpool.py --force
+	$(BIN)/python benchmarks/render_softpool.py
+
 demo: setup
 	PATH="$(abspath $(BIN)):$$PATH" bash tools/demo.sh $(DEMO_DATA) $(DEMO_RUNS)
