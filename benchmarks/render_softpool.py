@@ -24,8 +24,8 @@ TITLES = {
     "max_pool": "max_pool",
     "avg_pool": "avg_pool",
     "composite": "exp and avg_pool",
-    "composite_compiled": "the same, torch.compile",
-    "softmax_compiled": "softmax of windows, torch.compile",
+    "composite_compiled": "exp and avg_pool, compiled",
+    "softmax_compiled": "softmax of windows, compiled",
     "copy": "copy of the bytes",
 }
 PASS_TITLES = {
@@ -37,7 +37,8 @@ EXPLANATION = """\
 Medians in milliseconds of calls that took turns in one process, quartiles in brackets, inputs not in the cache; empty
 where PyTorch does not offer the operation. "SoftPool" is `videosoft.ops.softpool2d/3d` with the exact gradient;
 "large values" is the same on inputs of standard deviation 40. "exp and avg_pool" is
-`avg_pool(exp(x) * x) / avg_pool(exp(x))`, which overflows where x is large; "softmax of windows" unfolds the windows.
+`avg_pool(exp(x) * x) / avg_pool(exp(x))`, which overflows where x is large; "softmax of windows" unfolds the windows;
+"compiled" is `torch.compile`.
 "copy of the bytes" is `Tensor.copy_` of as many bytes as the operation must read and write if it touches everything
 once (forward: x and y; backward: x, dy and dx). It writes to memory that is there already; the others make new results.
 Forward is without gradients; forward and backward is `torch.autograd.grad(y, x, g)`, the forward included."""
@@ -245,7 +246,7 @@ def draw_chart(record: dict[str, Any], path: Path, source: str) -> None:
     from matplotlib.figure import Figure
 
     cells, titles = collect_cells(record), title_poolings(record)
-    figure = Figure(figsize=(12, 7), layout="constrained")
+    figure = Figure(figsize=(12, 8), layout="constrained")
     panels = figure.subplots(2, 2, sharey="row")
     for row, pass_name in zip(panels, ("forward", "forward_backward"), strict=True):
         for axes, layout in zip(row, ("contiguous", "channels_last"), strict=True):
@@ -261,9 +262,9 @@ def draw_chart(record: dict[str, Any], path: Path, source: str) -> None:
             axes.set_yscale("log")
             axes.set_ylabel("milliseconds")
             axes.set_title(f"{PASS_TITLES[pass_name]}, {layout}, float32")
-            axes.set_xticks(range(len(titles)), [title.replace(", ", "\n", 1) for title in titles.values()], fontsize=6)
+            axes.set_xticks(range(len(titles)), [title.replace(", ", "\n") for title in titles.values()], fontsize=6)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    figure.suptitle(describe_run(record), fontsize=8)
+    figure.suptitle(describe_run(record).replace("; ", "\n"), fontsize=8)
     with replace_when_done(path) as temporary_path:
         figure.savefig(temporary_path, format="png", dpi=110, metadata={"Source": source, "Software": None})
 
