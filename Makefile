@@ -29,7 +29,7 @@ check: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
-	bash tests/sanitizers/sanitize.sh $(BIN)/python
+	$(MAKE) --no-print-directory sanitize
 
 # The operator's tests alone, on kernels that stop at the first read or write out of bounds.
 sanitize: setup

@@ -108,23 +108,15 @@ def _softpool(
     return output if input.dim() == num_dims + 2 else output.squeeze(0)
 
 
-def _find_pooling(
-    num_dims: int,
-    kernel_size: int | Sequence[int],
-    stride: int | Sequence[int] | None,
-    padding: int | Sequence[int],
-    ceil_mode: bool,
-    temperature: float,
-    gradient: str,
-) -> reference.Pooling:
+def _find_pooling(num_dims: int, kernel_size: Any, stride: Any, padding: Any, *options: Any) -> reference.Pooling:
     """The checked arguments, remembered: checking them again at each call would cost more than a small pooling."""
     if not torch.compiler.is_compiling():
         try:
             sizes = _freeze(kernel_size), _freeze(stride), _freeze(padding)
-            return _remember_pooling(num_dims, *sizes, ceil_mode, temperature, gradient)
+            return _remember_pooling(num_dims, *sizes, *options)
         except TypeError:  # what no key can be made of is checked, and refused, below
             pass
-    return _create_pooling(num_dims, kernel_size, stride, padding, ceil_mode, temperature, gradient)
+    return _create_pooling(num_dims, kernel_size, stride, padding, *options)
 
 
 def _freeze(size: Any) -> Any:
