@@ -40,6 +40,27 @@ struct ColumnWindows {
   int64_t channels;
 };
 
+// Rows of windows, at most, that are pooled together, so that the row of cells between two of them is read once.
+constexpr int64_t kStripRows = 4;
+
+// Channels last, windows of 3 x 3 with stride 2: `rows` (4, 2 or 1) rows of `columns` windows, over some of the
+// channels, at least a vector of them. The middle cells of all windows exist.
+struct ChannelStrip {
+  int64_t frames; // of the windows that exist
+  int64_t frame_stride;
+  int64_t rows;
+  int64_t row_stride;
+  bool has_row_before; // above the first window's middle row
+  bool has_row_after;  // below the last window's
+  int64_t columns;
+  int64_t column_stride; // of the output as well
+  bool has_column_before;
+  bool has_column_after;
+  int64_t columns_after; // beyond the last window's middle column
+  int64_t output_row_stride;
+  int64_t channels;
+};
+
 template <typename A>
 struct SoftmaxTerms {
   A temperature;
@@ -94,6 +115,35 @@ struct RowKernels {
       const RowBlock& block,
       const ColumnWindows& windows,
       const void* grad_output,
+      void* grad_input
+  );
+
+  // `input` and `output` are those of the first window, input that of the middle cell in the first frame. `carry` has
+  // room for the sums of a column of strip.rows cells, twice, each vector of channels for itself.
+  bool (*pool_channels)(
+      const SoftmaxTerms<A>& terms, const void* input, const ChannelStrip& strip, A* carry, void* output
+  );
+
+  // Slope and offset of each window of the strip, row by row, as in finish_backward but not summed.
+  bool (*find_channel_slopes)(
+      const SoftmaxTerms<A>& terms,
+      const void* input,
+      const ChannelStrip& strip,
+      A* carry,
+      const void* grad_output,
+      A* slopes,
+      A* offsets
+  );
+
+  // differentiate for one row of cells, from the slopes and offsets of `count` rows of windows. Of the strip, its
+  // columns and channels count.
+  bool (*differentiate_channels)(
+      const SoftmaxTerms<A>& terms,
+      const void* input,
+      const ChannelStrip& strip,
+      const A* const* slopes,
+      const A* const* offsets,
+      int64_t count,
       void* grad_input
   );
 };

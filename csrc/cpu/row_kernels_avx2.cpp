@@ -28,6 +28,10 @@ namespace {
 #include "vectors.h"
 //
 #include "row_kernels_impl.h"
+//
+#include "channel_kernels_impl.h"
+//
+#include "collect_kernels_impl.h"
 } // namespace
 
 RowKernelSet get_row_kernels_avx2() {

@@ -7,6 +7,9 @@
 // The processor's own prefetching stops at pages and is late for short rows: ask for what comes this much later.
 constexpr int64_t kPrefetchDistance = 512;
 
+// Into the second-level cache: rows of windows lie powers of two apart and drive each other out of the first.
+#define VIDEOSOFT_PREFETCH(from) __builtin_prefetch((from) + kPrefetchDistance, 0, 2)
+
 // Numbers i, i + kStep, i + 2 kStep, ... of `from`; kStep 0 takes `step`.
 template <int kStep, typename A>
 VIDEOSOFT_INLINE Numbers<A> load_strided(const A* from, int64_t step) {
@@ -78,7 +81,7 @@ VIDEOSOFT_INLINE bool accumulate_scaled(
         } else {
           values = F::load(row);
         }
-        __builtin_prefetch(row + kPrefetchDistance);
+        VIDEOSOFT_PREFETCH(row);
         magnitude.see(values);
         const Numbers<A> powers = exponential(kScaled ? values * temperature : values);
         total_here += powers;
@@ -443,6 +446,7 @@ struct Pairs {
 #pragma GCC unroll 4
       for (int row = 0; row < kRows; ++row) {
         const Numbers<A> here = F::load(input + row_offsets[row] + half * second);
+        VIDEOSOFT_PREFETCH(input + row_offsets[row] + half * second);
         const Numbers<A> power = exponential(kScaled ? here * temperature : here);
         magnitude.see(here);
         values[row][half] = here;
@@ -588,15 +592,4 @@ bool pool_pairs_backward(
       static_cast<const T*>(grad_output),
       static_cast<T*>(grad_input)
   );
-}
-
-template <typename F>
-RowKernels<typename F::Accumulator> collect_kernels() {
-  return {accumulate<F>, finish<F>, finish_backward<F>, differentiate<F>, pool_pairs<F>, pool_pairs_backward<F>};
-}
-
-RowKernelSet collect_kernel_set() {
-  return {
-      collect_kernels<Float64>(), collect_kernels<Float32>(), collect_kernels<Float16>(), collect_kernels<BFloat16>()
-  };
 }

@@ -8,14 +8,14 @@
 #pragma once
 
 #include "../geometry.h"
+#include "axis.h"
+#include "buffer.h"
+#include "careful_pooling.h"
 #include "row_kernels.h"
 #include "tile_kernels.h"
 
 #include <algorithm>
 #include <cstdint>
-#include <memory>
-#include <new>
-#include <optional>
 #include <vector>
 
 namespace videosoft {
@@ -23,125 +23,42 @@ namespace videosoft {
 // Numbers of one row of a tile, so that two rows of sums stay in a first-level cache of 32 KiB.
 constexpr int64_t kRowNumbers = 1024;
 
-inline int64_t divide_up(int64_t value, int64_t by) {
-  return (value + by - 1) / by;
-}
-
-// Zeros, aligned to the widest vector: accesses that cross cache lines cost twice.
-template <typename A>
-class Buffer {
- public:
-  explicit Buffer(int64_t size) : numbers_(static_cast<A*>(::operator new(size * sizeof(A), std::align_val_t{64}))) {
-    std::fill(numbers_.get(), numbers_.get() + size, A(0));
-  }
-
-  A* data() {
-    return numbers_.get();
-  }
-
- private:
-  struct Free {
-    void operator()(A* numbers) const {
-      ::operator delete(numbers, std::align_val_t{64});
-    }
-  };
-  std::unique_ptr<A, Free> numbers_;
-};
-
-struct Range {
-  int64_t begin;
-  int64_t end;
-
-  int64_t size() const {
-    return end - begin;
-  }
-};
-
-// The windows and cells of one dimension.
-struct Axis {
-  int64_t input;
-  int64_t output;
-  int64_t kernel;
-  int64_t stride;
-  int64_t padding;
-  int64_t overlap; // windows before one that may share cells with it
-
-  Axis(const Geometry& geometry, int dim)
-      : input(geometry.input[dim]),
-        output(geometry.output[dim]),
-        kernel(geometry.kernel[dim]),
-        stride(geometry.stride[dim]),
-        padding(geometry.padding[dim]),
-        overlap(divide_up(kernel, stride) - 1) {
-  }
-
-  // Whether every cell is in exactly one window.
-  bool is_covered() const {
-    return kernel == stride && padding == 0 && output * stride == input;
-  }
-
-  int64_t get_start(int64_t window) const {
-    return window * stride - padding;
-  }
-
-  // The cells of windows [begin, end) that exist.
-  Range get_cells(Range windows) const {
-    return {std::max<int64_t>(get_start(windows.begin), 0), std::min(get_start(windows.end - 1) + kernel, input)};
-  }
-
-  // The windows that hold one of the cells.
-  Range get_windows(Range cells) const {
-    const int64_t first = divide_up(std::max<int64_t>(cells.begin + padding - kernel + 1, 0), stride);
-    return {first, std::min((cells.end - 1 + padding) / stride + 1, output)};
-  }
-
-  // Every cell belongs to the last window that starts at or before it; cells before the first window's to the first.
-  Range get_owned(Range windows) const {
-    const auto clip = [this](int64_t cell) { return std::min(std::max<int64_t>(cell, 0), input); };
-    return {
-        windows.begin == 0 ? 0 : clip(get_start(windows.begin)),
-        windows.end == output ? input : clip(get_start(windows.end))
-    };
-  }
-
-  // The windows, from `windows` back, that hold cells owned by them.
-  Range add_overlap(Range windows) const {
-    return {std::max<int64_t>(windows.begin - overlap, 0), windows.end};
-  }
-};
-
 template <typename T>
 class RowPooling {
  public:
   using A = accumulator_t<T>;
 
+  // Whether the windows are 2 columns wide, 1, 2 or 4 rows of them, and hold every cell.
+  static bool pools_pairs(const Geometry& geometry, const Layout& layout) {
+    const int64_t num_rows = geometry.kernel[0] * geometry.kernel[1];
+    return geometry.kernel[2] == 2 && (num_rows == 1 || num_rows == 2 || num_rows == 4) &&
+           Axis(geometry, 0).is_covered() && Axis(geometry, 1).is_covered() && Axis(geometry, 2).is_covered() &&
+           (layout.channels > 1 ? layout.channels : geometry.output[2]) >= kWidestVector<A>;
+  }
+
   RowPooling(
       const Geometry& geometry, const Layout& layout, const Softmax<A>& softmax, const RowKernels<A>& kernels, double b
   )
       : geometry_(geometry),
-        layout_(layout),
-        softmax_(softmax),
         kernels_(kernels),
         frames_(geometry, 0),
         rows_(geometry, 1),
         columns_(geometry, 2),
-        channels_(layout.channels) {
-    terms_.temperature = static_cast<A>(b);
-    // One cell a window is a copy, which e x / e is not to the last bit: leave it to the careful way.
-    const double largest = b > 0 ? std::min(kLargestExponent / b, kLargestDirect) : kLargestDirect;
-    terms_.largest = geometry.num_cells() == 1 ? A(-1) : static_cast<A>(largest);
-    terms_.exact_gradient = softmax.exact_gradient;
+        channels_(layout.channels),
+        terms_(create_terms(geometry, softmax, b)),
+        careful_(geometry, layout, softmax, terms_.largest) {
     const int64_t columns_per_tile = kRowNumbers / channels_ - columns_.kernel;
     windows_per_tile_ = std::min(std::max<int64_t>(columns_per_tile / columns_.stride + 1, 1), columns_.output);
     tiles_per_row_ = divide_up(columns_.output, windows_per_tile_);
     // Even tiles: the last one would otherwise be a sliver.
     windows_per_tile_ = divide_up(columns_.output, tiles_per_row_);
     tiles_per_row_ = divide_up(columns_.output, windows_per_tile_);
-    const int64_t num_rows = frames_.kernel * rows_.kernel;
-    const int64_t windows_of_last_tile = columns_.output - (tiles_per_row_ - 1) * windows_per_tile_;
-    pools_pairs_ = columns_.kernel == 2 && (num_rows == 1 || num_rows == 2 || num_rows == 4) && frames_.is_covered() &&
-                   rows_.is_covered() && columns_.is_covered() &&
-                   (channels_ > 1 ? channels_ : windows_of_last_tile) >= kWidestVector<A>;
+    pools_pairs_ = pools_pairs(geometry, layout);
+    if (pools_pairs_) {
+      // Everything stays in registers: no need for tiles, and memory is best read in its order.
+      windows_per_tile_ = columns_.output;
+      tiles_per_row_ = 1;
+    }
     // The columns of a tile with all the windows it needs and the cells that the last of them owns, and room.
     const int64_t windows = std::min(windows_per_tile_ + columns_.overlap, columns_.output);
     const int64_t span = windows * columns_.stride + columns_.kernel + 2 * columns_.overlap;
@@ -162,7 +79,6 @@ class RowPooling {
 
   void pool(const T* input, T* output, int64_t begin, int64_t end) const {
     Buffer<A> sums(2 * row_length_);
-    std::optional<TileSoftmax<T>> careful; // rarely needed
     for (int64_t item = begin; item < end;) {
       const int64_t tile = item / (rows_.output * frames_.output);
       const int64_t tile_end = std::min((tile + 1) * rows_.output * frames_.output, end);
@@ -185,10 +101,7 @@ class RowPooling {
           kernels_.finish(column_windows, sums.data(), sums.data() + row_length_, to);
         }
         if (!is_moderate) {
-          if (!careful) {
-            careful.emplace(geometry_, layout_, softmax_, false);
-          }
-          pool_carefully(*careful, part, frame, row, windows, part_output);
+          careful_.pool(part, frame, row, windows, {0, channels_}, part_output);
         }
         if (++row == rows_.output) {
           row = 0;
@@ -257,14 +170,13 @@ class RowPooling {
   };
 
   const Geometry& geometry_;
-  const Layout& layout_;
-  const Softmax<A>& softmax_;
   const RowKernels<A>& kernels_;
   Axis frames_;
   Axis rows_;
   Axis columns_;
   int64_t channels_;
-  SoftmaxTerms<A> terms_{};
+  SoftmaxTerms<A> terms_;
+  CarefulPooling<T> careful_;
   int64_t windows_per_tile_ = 1;
   int64_t tiles_per_row_ = 1;
   int64_t row_length_ = 0;
@@ -313,38 +225,6 @@ class RowPooling {
     return kernels_.accumulate(terms_, from, block, to, to + row_length_);
   }
 
-  // Only the windows that need it, so that a window's output depends on its own cells alone.
-  void pool_carefully(
-      TileSoftmax<T>& careful, const T* part, int64_t frame, int64_t row, Range windows, T* output
-  ) const {
-    const Range cells[2] = {frames_.get_cells({frame, frame + 1}), rows_.get_cells({row, row + 1})};
-    const auto is_moderate = [&](int64_t window, int64_t channel) {
-      const Range cells_of_window = columns_.get_cells({window, window + 1});
-      for (int64_t t = cells[0].begin; t < cells[0].end; ++t) {
-        for (int64_t h = cells[1].begin; h < cells[1].end; ++h) {
-          for (int64_t w = cells_of_window.begin; w < cells_of_window.end; ++w) {
-            const A value = static_cast<A>(part[get_input_cell(t, h, w) * channels_ + channel]);
-            if (!(std::abs(value) <= terms_.largest)) {
-              return false;
-            }
-          }
-        }
-      }
-      return true;
-    };
-    for_tiles(layout_, frame, row, windows.begin, windows.end, 0, channels_, [&](const Tile& tile) {
-      T pooled[kLanes];
-      pool_tile(careful, part, tile, pooled);
-      T* to = output + get_output_cell(frame, row, tile.position[2]) * channels_ + tile.first_channel;
-      for (int lane = 0; lane < tile.lanes; ++lane) {
-        const int64_t window = tile.position[2] + (layout_.channels_last ? 0 : lane);
-        if (!is_moderate(window, layout_.channels_last ? tile.first_channel + lane : 0)) {
-          to[lane] = pooled[lane];
-        }
-      }
-    });
-  }
-
   void find_slopes(BackwardState& state, int64_t frame, int64_t row) const {
     const int64_t slot = state.get_ring_slot(frame, row);
     const bool is_input_moderate = accumulate_row(state.input, frame, row, state.windows, state.sums.data());
@@ -387,7 +267,15 @@ class RowPooling {
         ++end;
       }
       if (end > row) {
-        differentiate_carefully(state, owned_frames, rows_.get_owned({row, end}), owned_columns);
+        careful_.differentiate(
+            state.grad_output,
+            state.input,
+            state.grad_input,
+            owned_frames,
+            rows_.get_owned({row, end}),
+            owned_columns,
+            {0, channels_}
+        );
       }
       row = end + 1;
     }
@@ -452,52 +340,6 @@ class RowPooling {
       }
     }
     return is_moderate;
-  }
-
-  // A box of cells, from all the windows that hold one of them.
-  void differentiate_carefully(BackwardState& state, Range frames, Range rows, Range columns) const {
-    if (frames.size() == 0 || rows.size() == 0 || columns.size() == 0) {
-      return;
-    }
-    const Range windows[3] = {frames_.get_windows(frames), rows_.get_windows(rows), columns_.get_windows(columns)};
-    // Windows reach beyond the cells: their sums do as well, and only the cells' are copied.
-    const Range reach[3] = {frames_.get_cells(windows[0]), rows_.get_cells(windows[1]), columns_.get_cells(windows[2])};
-    const Box box{
-        {std::min(reach[0].begin, frames.begin),
-         std::min(reach[1].begin, rows.begin),
-         std::min(reach[2].begin, columns.begin)},
-        {std::max(reach[0].end, frames.end) - std::min(reach[0].begin, frames.begin),
-         std::max(reach[1].end, rows.end) - std::min(reach[1].begin, rows.begin),
-         std::max(reach[2].end, columns.end) - std::min(reach[2].begin, columns.begin)}
-    };
-    TileSoftmax<T> careful(geometry_, layout_, softmax_, true);
-    std::vector<A> run_sums(layout_.run_size());
-    std::vector<A> sums;
-    for (int64_t first = 0; first < channels_; first += kLanes) {
-      const int64_t last = std::min(first + kLanes, channels_);
-      sums.assign(box.size.t * box.size.h * box.size.w * (last - first), A(0));
-      for (int64_t frame = windows[0].begin; frame < windows[0].end; ++frame) {
-        for (int64_t row = windows[1].begin; row < windows[1].end; ++row) {
-          for_tiles(layout_, frame, row, windows[2].begin, windows[2].end, first, last, [&](const Tile& tile) {
-            const int64_t cell = get_output_cell(frame, row, tile.position[2]) * channels_ + tile.first_channel;
-            pool_tile_backward(
-                careful, state.grad_output + cell, state.input, tile, sums.data(), box, last - first, run_sums.data()
-            );
-          });
-        }
-      }
-      for (int64_t t = frames.begin; t < frames.end; ++t) {
-        for (int64_t h = rows.begin; h < rows.end; ++h) {
-          for (int64_t w = columns.begin; w < columns.end; ++w) {
-            const A* from = sums.data() + box.find({t, h, w}) * (last - first);
-            T* to = state.grad_input + get_input_cell(t, h, w) * channels_ + first;
-            for (int64_t channel = 0; channel < last - first; ++channel) {
-              to[channel] = static_cast<T>(from[channel]);
-            }
-          }
-        }
-      }
-    }
   }
 };
 

@@ -2,6 +2,8 @@
 // row_pooling.h and tile_kernels.h.
 
 #include "../geometry.h"
+#include "channel_pooling.h"
+#include "huge_pages.h"
 #include "row_kernels.h"
 #include "row_pooling.h"
 #include "tile_kernels.h"
@@ -55,7 +57,9 @@ MemoryFormat choose_memory_format(const Tensor& input, bool channels_last) {
 }
 
 Tensor create_output(const Tensor& like, const std::vector<int64_t>& size, MemoryFormat format) {
-  return torch::stable::empty(size, like.scalar_type(), std::nullopt, like.device(), std::nullopt, format);
+  Tensor output = torch::stable::empty(size, like.scalar_type(), std::nullopt, like.device(), std::nullopt, format);
+  ask_for_huge_pages(output.mutable_data_ptr(), output.numel() * static_cast<int64_t>(like.element_size()));
+  return output;
 }
 
 template <typename Body>
@@ -92,6 +96,23 @@ const RowKernels<float>& get_kernels_for(torch::headeronly::BFloat16, int64_t ro
   return get_row_kernels(row_length).bfloat16;
 }
 
+// Calls body(pooling) with the way that suits the windows and the layout.
+template <typename T, typename Body>
+void choose_pooling(
+    const Geometry& geometry,
+    const Layout& layout,
+    const Softmax<accumulator_t<T>>& softmax,
+    double temperature,
+    Body&& body
+) {
+  const auto& kernels = get_kernels_for(T(0), layout.channels * geometry.input[2]);
+  if (ChannelPooling<T>::suits(geometry, layout) && !RowPooling<T>::pools_pairs(geometry, layout)) {
+    body(ChannelPooling<T>(geometry, layout, softmax, kernels, temperature));
+  } else {
+    body(RowPooling<T>(geometry, layout, softmax, kernels, temperature));
+  }
+}
+
 Tensor softpool_forward(
     const Tensor& input,
     const std::vector<int64_t>& kernel_size,
@@ -117,13 +138,12 @@ Tensor softpool_forward(
     const T* from = static_cast<const T*>(source.const_data_ptr());
     T* to = static_cast<T*>(output.mutable_data_ptr());
     const Layout layout(geometry, channels_last);
-    const RowPooling<T> pooling(
-        geometry, layout, softmax, get_kernels_for(zero, layout.channels * geometry.input[2]), temperature
-    );
-    const int64_t num_items = pooling.num_forward_items();
-    const int64_t grain_size = choose_grain_size(source.numel(), num_items);
-    torch::stable::parallel_for(0, num_items, grain_size, [&](int64_t begin, int64_t end) {
-      pooling.pool(from, to, begin, end);
+    choose_pooling<T>(geometry, layout, softmax, temperature, [&](const auto& pooling) {
+      const int64_t num_items = pooling.num_forward_items();
+      const int64_t grain_size = choose_grain_size(source.numel(), num_items);
+      torch::stable::parallel_for(0, num_items, grain_size, [&](int64_t begin, int64_t end) {
+        pooling.pool(from, to, begin, end);
+      });
     });
   });
   return output;
@@ -168,13 +188,12 @@ Tensor softpool_backward(
     const T* upstream = static_cast<const T*>(gradient.const_data_ptr());
     T* to = static_cast<T*>(grad_input.mutable_data_ptr());
     const Layout layout(geometry, channels_last);
-    const RowPooling<T> pooling(
-        geometry, layout, softmax, get_kernels_for(zero, layout.channels * geometry.input[2]), temperature
-    );
-    const int64_t num_items = pooling.num_backward_items();
-    const int64_t grain_size = choose_grain_size(source.numel(), num_items);
-    torch::stable::parallel_for(0, num_items, grain_size, [&](int64_t begin, int64_t end) {
-      pooling.pool_backward(upstream, from, to, begin, end);
+    choose_pooling<T>(geometry, layout, softmax, temperature, [&](const auto& pooling) {
+      const int64_t num_items = pooling.num_backward_items();
+      const int64_t grain_size = choose_grain_size(source.numel(), num_items);
+      torch::stable::parallel_for(0, num_items, grain_size, [&](int64_t begin, int64_t end) {
+        pooling.pool_backward(upstream, from, to, begin, end);
+      });
     });
   });
   return grad_input;
