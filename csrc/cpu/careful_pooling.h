@@ -39,20 +39,18 @@ class CarefulPooling {
   // Only the windows that need it, so that a window's output depends on its own cells alone.
   void pool(const T* input, int64_t frame, int64_t row, Range windows, Range channels, T* output) const {
     TileSoftmax<T> tile_softmax(geometry_, layout_, softmax_, false);
-    for_tiles(
-        layout_, frame, row, windows.begin, windows.end, channels.begin, channels.end, [&](const Tile& tile) {
-          T pooled[kLanes];
-          pool_tile(tile_softmax, input, tile, pooled);
-          T* to = output + get_output_cell(frame, row, tile.position[2]) * layout_.channels + tile.first_channel;
-          for (int lane = 0; lane < tile.lanes; ++lane) {
-            const int64_t window = tile.position[2] + (layout_.channels_last ? 0 : lane);
-            const int64_t channel = layout_.channels_last ? tile.first_channel + lane : 0;
-            if (!is_moderate(input + channel, frame, row, window)) {
-              to[lane] = pooled[lane];
-            }
-          }
+    for_tiles(layout_, frame, row, windows.begin, windows.end, channels.begin, channels.end, [&](const Tile& tile) {
+      T pooled[kLanes];
+      pool_tile(tile_softmax, input, tile, pooled);
+      T* to = output + get_output_cell(frame, row, tile.position[2]) * layout_.channels + tile.first_channel;
+      for (int lane = 0; lane < tile.lanes; ++lane) {
+        const int64_t window = tile.position[2] + (layout_.channels_last ? 0 : lane);
+        const int64_t channel = layout_.channels_last ? tile.first_channel + lane : 0;
+        if (!is_moderate(input + channel, frame, row, window)) {
+          to[lane] = pooled[lane];
         }
-    );
+      }
+    });
   }
 
   // A box of cells, from all the windows that hold one of them.

@@ -1,10 +1,10 @@
-// The kernels of row_kernels.h for channels last and windows of 3 x 3 with stride 2: lanes are channels, and everything
-// but the sums of the column that two windows share stays in registers. Included once by each row_kernels_<set>.cpp;
-// see vectors.h.
+// The kernels of row_kernels.h for strips: windows of 3 rows with stride 2. In channels-last layout lanes are channels,
+// and everything but the sums of the column that two windows share stays in registers. Included once by each
+// row_kernels_<set>.cpp; see vectors.h.
 
-// Sums of a vector of channels over the cells of kRows windows, one below the other.
+// Sums of a vector of columns or channels over the cells of kRows windows, one below the other.
 template <typename F, int kRows, bool kScaled>
-struct ChannelSums {
+struct StripSums {
   using A = typename F::Accumulator;
 
   Numbers<A> total[kRows];
@@ -31,7 +31,7 @@ struct ChannelSums {
       store_vector(to + (2 * row + 1) * kWidth<A>, moment[row]);
     }
   }
-  VIDEOSOFT_INLINE void add(const ChannelSums& other) {
+  VIDEOSOFT_INLINE void add(const StripSums& other) {
 #pragma GCC unroll 4
     for (int row = 0; row < kRows; ++row) {
       total[row] += other.total[row];
@@ -41,10 +41,15 @@ struct ChannelSums {
 
   // A cell of the windows in row `row` and, where the cell is between two rows, in the next.
   VIDEOSOFT_INLINE void add_cell(
-      const typename F::Stored* cell, Numbers<A> temperature, int row, int next_row, Magnitude<A>& magnitude
+      const typename F::Stored* cell,
+      int64_t prefetch_distance,
+      Numbers<A> temperature,
+      int row,
+      int next_row,
+      Magnitude<A>& magnitude
   ) {
     const Numbers<A> values = F::load(cell);
-    VIDEOSOFT_PREFETCH(cell);
+    VIDEOSOFT_PREFETCH(cell + prefetch_distance);
     magnitude.see(values);
     const Numbers<A> power = exponential(kScaled ? values * temperature : values);
     if (row == next_row) {
@@ -65,22 +70,72 @@ struct ChannelSums {
 
   // The cells of one column: `column` is the one in the middle of the first window.
   VIDEOSOFT_INLINE void add_column(
-      const ChannelStrip& strip, const typename F::Stored* column, Numbers<A> temperature, Magnitude<A>& magnitude
+      const RowStrip& strip, const typename F::Stored* column, Numbers<A> temperature, Magnitude<A>& magnitude
   ) {
+    const int64_t ahead = strip.prefetch_distance;
     for (int64_t frame = 0; frame < strip.frames; ++frame, column += strip.frame_stride) {
       if (strip.has_row_before) {
-        add_cell(column - strip.row_stride, temperature, -1, 0, magnitude);
+        add_cell(column - strip.row_stride, ahead, temperature, -1, 0, magnitude);
       }
 #pragma GCC unroll 4
       for (int row = 0; row < kRows; ++row) {
-        add_cell(column + 2 * row * strip.row_stride, temperature, row, row, magnitude);
+        add_cell(column + 2 * row * strip.row_stride, ahead, temperature, row, row, magnitude);
         if (row < kRows - 1 || strip.has_row_after) {
-          add_cell(column + (2 * row + 1) * strip.row_stride, temperature, row, row + 1, magnitude);
+          add_cell(column + (2 * row + 1) * strip.row_stride, ahead, temperature, row, row + 1, magnitude);
         }
       }
     }
   }
 };
+
+template <typename F, int kRows, bool kScaled>
+VIDEOSOFT_INLINE bool accumulate_strip_as(
+    const SoftmaxTerms<typename F::Accumulator>& terms,
+    const typename F::Stored* input,
+    const RowStrip& strip,
+    int64_t length,
+    typename F::Accumulator* total,
+    typename F::Accumulator* moment,
+    int64_t sum_stride
+) {
+  using A = typename F::Accumulator;
+  const Numbers<A> temperature = broadcast(terms.temperature);
+  Magnitude<A> magnitude;
+  for (int64_t at = 0; at < length; at = step_on<A>(at, length)) {
+    StripSums<F, kRows, kScaled> sums;
+    sums.clear();
+    sums.add_column(strip, input + at, temperature, magnitude);
+#pragma GCC unroll 4
+    for (int row = 0; row < kRows; ++row) {
+      store_vector(total + row * sum_stride + at, sums.total[row]);
+      store_vector(moment + row * sum_stride + at, sums.moment[row]);
+    }
+  }
+  return magnitude.is_at_most(terms.largest);
+}
+
+template <typename F>
+bool accumulate_strip(
+    const SoftmaxTerms<typename F::Accumulator>& terms,
+    const void* input,
+    const RowStrip& strip,
+    int64_t length,
+    typename F::Accumulator* total,
+    typename F::Accumulator* moment,
+    int64_t sum_stride
+) {
+  const auto* from = static_cast<const typename F::Stored*>(input);
+  switch (strip.rows) {
+    case 4:
+      return terms.temperature == 1
+                 ? accumulate_strip_as<F, 4, false>(terms, from, strip, length, total, moment, sum_stride)
+                 : accumulate_strip_as<F, 4, true>(terms, from, strip, length, total, moment, sum_stride);
+    case 2:
+      return accumulate_strip_as<F, 2, true>(terms, from, strip, length, total, moment, sum_stride);
+    default:
+      return accumulate_strip_as<F, 1, true>(terms, from, strip, length, total, moment, sum_stride);
+  }
+}
 
 // What becomes of a window's sums: its output,
 template <typename F>
@@ -108,9 +163,7 @@ struct StoreSlope {
   int64_t slope_row_stride;
   Magnitude<A> magnitude;
 
-  VIDEOSOFT_INLINE void operator()(
-      int row, int64_t place, int64_t slope_place, Numbers<A> total, Numbers<A> moment
-  ) {
+  VIDEOSOFT_INLINE void operator()(int row, int64_t place, int64_t slope_place, Numbers<A> total, Numbers<A> moment) {
     const Numbers<A> gradient = F::load(grad_output + row * row_stride + place);
     magnitude.see(gradient);
     const Numbers<A> inverse = 1 / total;
@@ -129,7 +182,7 @@ VIDEOSOFT_INLINE bool pool_strip(
     Store& store
 ) {
   using A = typename F::Accumulator;
-  using Sums = ChannelSums<F, kRows, kScaled>;
+  using Sums = StripSums<F, kRows, kScaled>;
   constexpr int64_t kCarried = 2 * kRows * kWidth<A>;
   const Numbers<A> temperature = broadcast(terms.temperature);
   Magnitude<A> magnitude;
@@ -138,7 +191,7 @@ VIDEOSOFT_INLINE bool pool_strip(
     Sums sums;
     sums.clear();
     if (strip.has_column_before) {
-      sums.add_column(strip, input - strip.column_stride + at, temperature, magnitude);
+      sums.add_column(strip.rows, input - strip.column_stride + at, temperature, magnitude);
     }
     sums.store(carried);
   }
@@ -149,11 +202,11 @@ VIDEOSOFT_INLINE bool pool_strip(
     for (int64_t at = 0; at < strip.channels; at = step_on<A>(at, strip.channels), carried += kCarried) {
       Sums sums;
       sums.load(carried);
-      sums.add_column(strip, column + at, temperature, magnitude);
+      sums.add_column(strip.rows, column + at, temperature, magnitude);
       if (has_shared) {
         Sums shared;
         shared.clear();
-        shared.add_column(strip, column + strip.column_stride + at, temperature, magnitude);
+        shared.add_column(strip.rows, column + strip.column_stride + at, temperature, magnitude);
         shared.store(carried);
         sums.add(shared);
       }
@@ -176,7 +229,7 @@ VIDEOSOFT_INLINE bool pool_any_strip(
     typename F::Accumulator* carry,
     Store& store
 ) {
-  switch (strip.rows) {
+  switch (strip.rows.rows) {
     case 4:
       return terms.temperature == 1 ? pool_strip<F, 4, false>(terms, input, strip, carry, store)
                                     : pool_strip<F, 4, true>(terms, input, strip, carry, store);
@@ -219,8 +272,7 @@ bool find_channel_slopes(
       strip.columns * strip.channels,
       {}
   };
-  const bool is_moderate =
-      pool_any_strip<F>(terms, static_cast<const typename F::Stored*>(input), strip, carry, store);
+  const bool is_moderate = pool_any_strip<F>(terms, static_cast<const typename F::Stored*>(input), strip, carry, store);
   return is_moderate && store.magnitude.is_at_most(A(kLargestDirect));
 }
 

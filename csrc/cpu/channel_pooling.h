@@ -12,6 +12,7 @@
 #include "buffer.h"
 #include "careful_pooling.h"
 #include "row_kernels.h"
+#include "strips.h"
 #include "tile_kernels.h"
 
 #include <algorithm>
@@ -29,11 +30,7 @@ class ChannelPooling {
   using A = accumulator_t<T>;
 
   static bool suits(const Geometry& geometry, const Layout& layout) {
-    const auto fits = [&](int dim) {
-      const int64_t last_middle = (geometry.output[dim] - 1) * 2 - geometry.padding[dim] + 1;
-      return geometry.kernel[dim] == 3 && geometry.stride[dim] == 2 && last_middle < geometry.input[dim];
-    };
-    return layout.channels >= kWidestVector<A> && fits(1) && fits(2);
+    return layout.channels >= kWidestVector<A> && Strips::suit(geometry, 1) && Strips::suit(geometry, 2);
   }
 
   ChannelPooling(
@@ -48,14 +45,14 @@ class ChannelPooling {
         num_blocks_(divide_up(channels_, kChannelsPerBlock)),
         channels_per_block_(divide_up(channels_, num_blocks_)),
         // Rows of cells are streams that the processor must follow, in each of the frames.
-        rows_per_strip_(frames_.kernel == 1 ? kStripRows : kStripRows / 2),
+        strips_(rows_.output, frames_.kernel == 1 ? kStripRows : kStripRows / 2),
         terms_(create_terms(geometry, softmax, b)),
         careful_(geometry, layout, softmax, terms_.largest) {
   }
 
   // Items of work: a strip (forward), a frame of windows (backward).
   int64_t num_forward_items() const {
-    return num_parts() * frames_.output * num_strips();
+    return num_parts() * frames_.output * strips_.count();
   }
   int64_t num_backward_items() const {
     return num_parts() * frames_.output;
@@ -64,9 +61,9 @@ class ChannelPooling {
   void pool(const T* input, T* output, int64_t begin, int64_t end) const {
     Buffer<A> carry(carry_length());
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t frame = item / num_strips() % frames_.output;
-      const int64_t part = item / num_strips() / frames_.output;
-      const Range rows = get_strip_rows(item % num_strips());
+      const int64_t frame = item / strips_.count() % frames_.output;
+      const int64_t part = item / strips_.count() / frames_.output;
+      const Range rows = strips_.get_rows(item % strips_.count());
       const Range channels = get_channels(part);
       const T* sample = input + get_sample(part) * geometry_.num_input() * channels_;
       T* sample_output = output + get_sample(part) * geometry_.num_output() * channels_;
@@ -96,7 +93,7 @@ class ChannelPooling {
       state.grad_input = grad_input + get_sample(part) * geometry_.num_input() * channels_;
       if (item == begin || frame == 0) {
         for (int64_t before = std::max<int64_t>(frame - frames_.overlap, 0); before < frame; ++before) {
-          for (int64_t strip = 0; strip < num_strips(); ++strip) {
+          for (int64_t strip = 0; strip < strips_.count(); ++strip) {
             find_slopes(state, before, strip);
           }
         }
@@ -147,26 +144,12 @@ class ChannelPooling {
   int64_t channels_;
   int64_t num_blocks_;
   int64_t channels_per_block_;
-  int64_t rows_per_strip_;
+  Strips strips_;
   SoftmaxTerms<A> terms_;
   CarefulPooling<T> careful_;
 
   int64_t num_parts() const {
     return geometry_.batch * num_blocks_;
-  }
-  // The last strips have two rows or one.
-  int64_t num_strips() const {
-    const int64_t rest = rows_.output % rows_per_strip_;
-    return rows_.output / rows_per_strip_ + rest / 2 + rest % 2;
-  }
-  Range get_strip_rows(int64_t strip) const {
-    const int64_t first = strip * rows_per_strip_;
-    if (first + rows_per_strip_ <= rows_.output) {
-      return {first, first + rows_per_strip_};
-    }
-    const int64_t rest = rows_.output % rows_per_strip_;
-    const int64_t whole = rows_.output - rest;
-    return first == whole && rest >= 2 ? Range{whole, whole + 2} : Range{rows_.output - 1, rows_.output};
   }
   // A last vector that overlaps the one before is carried for itself.
   int64_t carry_length() const {
@@ -196,13 +179,17 @@ class ChannelPooling {
 
   ChannelStrip create_strip(int64_t frame, Range rows, Range channels) const {
     const int64_t columns_after = columns_.input - columns_.get_start(columns_.output);
-    return {
+    const RowStrip row_strip{
         frames_.get_cells({frame, frame + 1}).size(),
         get_cell(1, 0, 0),
         rows.size(),
         get_cell(0, 1, 0),
         rows_.get_start(rows.begin) >= 0,
         rows_.get_start(rows.end) < rows_.input,
+        kPrefetchDistance
+    };
+    return {
+        row_strip,
         columns_.output,
         channels_,
         columns_.get_start(0) >= 0,
@@ -214,7 +201,7 @@ class ChannelPooling {
   }
 
   void find_slopes(BackwardState& state, int64_t frame, int64_t strip) const {
-    const Range rows = get_strip_rows(strip);
+    const Range rows = strips_.get_rows(strip);
     const int64_t place = state.get_ring_place(frame, rows.begin);
     const bool is_moderate = kernels_.find_channel_slopes(
         terms_,
@@ -232,9 +219,9 @@ class ChannelPooling {
   // The gradient of the cells that a frame of windows owns, strip by strip while they are in the cache.
   void differentiate_frame(BackwardState& state, int64_t frame) const {
     const Range owned_frames = frames_.get_owned({frame, frame + 1});
-    for (int64_t strip = 0; strip < num_strips(); ++strip) {
+    for (int64_t strip = 0; strip < strips_.count(); ++strip) {
       find_slopes(state, frame, strip);
-      const Range rows = get_strip_rows(strip);
+      const Range rows = strips_.get_rows(strip);
       for (int64_t row = rows.begin; row < rows.end; ++row) {
         state.careful[row] = !differentiate_rows(state, owned_frames, rows_.get_owned({row, row + 1}));
       }

@@ -4,6 +4,7 @@ template <typename F>
 RowKernels<typename F::Accumulator> collect_kernels() {
   return {
       accumulate<F>,
+      accumulate_strip<F>,
       finish<F>,
       finish_backward<F>,
       differentiate<F>,

@@ -43,15 +43,21 @@ struct ColumnWindows {
 // Rows of windows, at most, that are pooled together, so that the row of cells between two of them is read once.
 constexpr int64_t kStripRows = 4;
 
-// Channels last, windows of 3 x 3 with stride 2: `rows` (4, 2 or 1) rows of `columns` windows, over some of the
-// channels, at least a vector of them. The middle cells of all windows exist.
-struct ChannelStrip {
-  int64_t frames; // of the windows that exist
+// Rows (4, 2 or 1) of windows of 3 rows with stride 2. The middle row of each exists.
+struct RowStrip {
+  int64_t frames; // that exist
   int64_t frame_stride;
   int64_t rows;
   int64_t row_stride;
   bool has_row_before; // above the first window's middle row
   bool has_row_after;  // below the last window's
+  int64_t prefetch_distance;
+};
+
+// Channels last, windows of 3 columns with stride 2 as well: a strip of them over some of the channels, at least a
+// vector. The middle column of each exists.
+struct ChannelStrip {
+  RowStrip rows;
   int64_t columns;
   int64_t column_stride; // of the output as well
   bool has_column_before;
@@ -72,6 +78,18 @@ template <typename A>
 struct RowKernels {
   // total[i] = sum over the rows of e, moment[i] = sum of e x. False if some |x| is too large, or not a number.
   bool (*accumulate)(const SoftmaxTerms<A>& terms, const void* input, const RowBlock& block, A* total, A* moment);
+
+  // The same for each row of windows in a strip, from its first middle row on: sums lie sum_stride apart. At least a
+  // vector long.
+  bool (*accumulate_strip)(
+      const SoftmaxTerms<A>& terms,
+      const void* input,
+      const RowStrip& strip,
+      int64_t length,
+      A* total,
+      A* moment,
+      int64_t sum_stride
+  );
 
   // output = (sum of moment) / (sum of total) over each window.
   void (*finish)(const ColumnWindows& windows, const A* total, const A* moment, void* output);
@@ -147,6 +165,9 @@ struct RowKernels {
       void* grad_input
   );
 };
+
+// The processor's own prefetching stops at pages and is late for short rows: ask for what comes this much later.
+constexpr int64_t kPrefetchDistance = 512;
 
 // Numbers of a vector, at most.
 template <typename A>

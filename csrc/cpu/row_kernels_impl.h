@@ -4,11 +4,8 @@
 // Vectors run over a row from its start; the last one ends at the row's end and may overlap the one before, which
 // computes the same numbers twice. Rows shorter than a vector go through a buffer.
 
-// The processor's own prefetching stops at pages and is late for short rows: ask for what comes this much later.
-constexpr int64_t kPrefetchDistance = 512;
-
-// Into the second-level cache: rows of windows lie powers of two apart and drive each other out of the first.
-#define VIDEOSOFT_PREFETCH(from) __builtin_prefetch((from) + kPrefetchDistance, 0, 2)
+// Into the second-level cache: rows often lie powers of two apart and drive each other out of the first.
+#define VIDEOSOFT_PREFETCH(at) __builtin_prefetch(at, 0, 2)
 
 // Numbers i, i + kStep, i + 2 kStep, ... of `from`; kStep 0 takes `step`.
 template <int kStep, typename A>
@@ -81,7 +78,7 @@ VIDEOSOFT_INLINE bool accumulate_scaled(
         } else {
           values = F::load(row);
         }
-        VIDEOSOFT_PREFETCH(row);
+        VIDEOSOFT_PREFETCH(row + kPrefetchDistance);
         magnitude.see(values);
         const Numbers<A> powers = exponential(kScaled ? values * temperature : values);
         total_here += powers;
@@ -112,6 +109,12 @@ bool accumulate(
 // The sum over each window of the numbers of columns. In the contiguous layout lanes are neighbouring windows.
 template <int kStep, typename A>
 VIDEOSOFT_INLINE Numbers<A> sum_window(const ColumnWindows& windows, const A* columns) {
+  if (kStep == 2 && windows.kernel == 3) {
+    const Numbers<A> first = load_vector<Numbers<A>>(columns);
+    const Numbers<A> second = load_vector<Numbers<A>>(columns + kWidth<A>);
+    return take_evens(first, second, CountTo<kWidth<A>>{}) + take_odds(first, second, CountTo<kWidth<A>>{}) +
+           load_strided<2>(columns + 2, 2);
+  }
   Numbers<A> sum{};
   for (int64_t cell = 0; cell < windows.kernel; ++cell) {
     sum += load_strided<kStep>(columns + cell, windows.stride);
@@ -446,7 +449,7 @@ struct Pairs {
 #pragma GCC unroll 4
       for (int row = 0; row < kRows; ++row) {
         const Numbers<A> here = F::load(input + row_offsets[row] + half * second);
-        VIDEOSOFT_PREFETCH(input + row_offsets[row] + half * second);
+        VIDEOSOFT_PREFETCH(input + row_offsets[row] + half * second + kPrefetchDistance);
         const Numbers<A> power = exponential(kScaled ? here * temperature : here);
         magnitude.see(here);
         values[row][half] = here;

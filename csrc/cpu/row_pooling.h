@@ -12,6 +12,7 @@
 #include "buffer.h"
 #include "careful_pooling.h"
 #include "row_kernels.h"
+#include "strips.h"
 #include "tile_kernels.h"
 
 #include <algorithm>
@@ -63,49 +64,56 @@ class RowPooling {
     const int64_t windows = std::min(windows_per_tile_ + columns_.overlap, columns_.output);
     const int64_t span = windows * columns_.stride + columns_.kernel + 2 * columns_.overlap;
     row_length_ = divide_up(span * channels_, kSlack) * kSlack + 2 * kSlack * (columns_.stride + 1);
+    const Range last_tile = get_tile_windows(tiles_per_row_ - 1);
+    in_strips_ = Strips::suit(geometry, 1) && columns_.get_cells(last_tile).size() * channels_ >= kWidestVector<A>;
+    rows_per_strip_ = in_strips_ ? kStripRows : 1;
+    strips_ = Strips(rows_.output, rows_per_strip_);
   }
 
   int64_t num_parts() const {
     return geometry_.batch * geometry_.channels / channels_;
   }
 
-  // Items of work: a row of windows of one tile (forward), a frame of them (backward).
+  // Items of work: a strip of windows of one tile (forward), a frame of them (backward).
   int64_t num_forward_items() const {
-    return num_parts() * tiles_per_row_ * frames_.output * rows_.output;
+    return num_parts() * tiles_per_row_ * frames_.output * strips_.count();
   }
   int64_t num_backward_items() const {
     return num_parts() * tiles_per_row_ * frames_.output;
   }
 
   void pool(const T* input, T* output, int64_t begin, int64_t end) const {
-    Buffer<A> sums(2 * row_length_);
-    for (int64_t item = begin; item < end;) {
-      const int64_t tile = item / (rows_.output * frames_.output);
-      const int64_t tile_end = std::min((tile + 1) * rows_.output * frames_.output, end);
-      int64_t row = item % rows_.output;
-      int64_t frame = item / rows_.output % frames_.output;
+    Buffer<A> sums(2 * rows_per_strip_ * row_length_);
+    int64_t padded_tile = -1;
+    for (int64_t item = begin; item < end; ++item) {
+      const Range rows = strips_.get_rows(item % strips_.count());
+      const int64_t frame = item / strips_.count() % frames_.output;
+      const int64_t tile = item / strips_.count() / frames_.output;
       const Range windows = get_tile_windows(tile % tiles_per_row_);
       const ColumnWindows column_windows = get_column_windows(windows);
       const T* part = input + tile / tiles_per_row_ * geometry_.num_input() * channels_;
       T* part_output = output + tile / tiles_per_row_ * geometry_.num_output() * channels_;
-      clear_padding(windows, sums.data());
-      for (; item < tile_end; ++item) {
-        T* to = part_output + get_output_cell(frame, row, windows.begin) * channels_;
-        bool is_moderate;
-        if (pools_pairs_) {
-          const T* from =
-              part + get_input_cell(frame * frames_.stride, row * rows_.stride, 2 * windows.begin) * channels_;
-          is_moderate = kernels_.pool_pairs(terms_, from, create_pair_block(windows), column_windows, to);
-        } else {
-          is_moderate = accumulate_row(part, frame, row, windows, sums.data());
-          kernels_.finish(column_windows, sums.data(), sums.data() + row_length_, to);
+      bool is_moderate;
+      if (pools_pairs_) {
+        const T* from =
+            part + get_input_cell(frame * frames_.stride, rows.begin * rows_.stride, 2 * windows.begin) * channels_;
+        T* to = part_output + get_output_cell(frame, rows.begin, windows.begin) * channels_;
+        is_moderate = kernels_.pool_pairs(terms_, from, create_pair_block(windows), column_windows, to);
+      } else {
+        if (tile != padded_tile) {
+          clear_padding(windows, sums.data());
+          padded_tile = tile;
         }
-        if (!is_moderate) {
+        is_moderate = accumulate_rows(part, frame, rows, windows, sums.data());
+        for (int64_t row = rows.begin; row < rows.end; ++row) {
+          const A* total = sums.data() + (row - rows.begin) * 2 * row_length_;
+          T* to = part_output + get_output_cell(frame, row, windows.begin) * channels_;
+          kernels_.finish(column_windows, total, total + row_length_, to);
+        }
+      }
+      if (!is_moderate) {
+        for (int64_t row = rows.begin; row < rows.end; ++row) {
           careful_.pool(part, frame, row, windows, {0, channels_}, part_output);
-        }
-        if (++row == rows_.output) {
-          row = 0;
-          ++frame;
         }
       }
     }
@@ -125,8 +133,8 @@ class RowPooling {
       if (item == begin || frame == 0) {
         clear_padding(state.windows, state.sums.data());
         for (int64_t before = std::max<int64_t>(frame - frames_.overlap, 0); before < frame; ++before) {
-          for (int64_t row = 0; row < rows_.output; ++row) {
-            find_slopes(state, before, row);
+          for (int64_t strip = 0; strip < strips_.count(); ++strip) {
+            find_slopes(state, before, strips_.get_rows(strip));
           }
         }
       }
@@ -155,8 +163,11 @@ class RowPooling {
 
     explicit BackwardState(const RowPooling& pooling)
         : ring_frames(std::min(pooling.frames_.overlap + 1, pooling.frames_.output)),
-          ring_rows(ring_frames > 1 ? pooling.rows_.output : std::min(pooling.rows_.overlap + 1, pooling.rows_.output)),
-          sums(2 * pooling.row_length_),
+          ring_rows(
+              ring_frames > 1 ? pooling.rows_.output
+                              : std::min(pooling.rows_.overlap + pooling.rows_per_strip_, pooling.rows_.output)
+          ),
+          sums(2 * pooling.rows_per_strip_ * pooling.row_length_),
           scratch(2 * pooling.row_length_),
           slopes(ring_frames * ring_rows * pooling.row_length_),
           offsets(ring_frames * ring_rows * pooling.row_length_),
@@ -181,6 +192,9 @@ class RowPooling {
   int64_t tiles_per_row_ = 1;
   int64_t row_length_ = 0;
   bool pools_pairs_ = false;
+  bool in_strips_ = false;
+  int64_t rows_per_strip_ = 1;
+  Strips strips_{1, 1};
 
   Range get_tile_windows(int64_t tile) const {
     const int64_t first = tile * windows_per_tile_;
@@ -198,50 +212,64 @@ class RowPooling {
     return (frame * rows_.output + row) * columns_.output + window;
   }
 
-  // Columns outside the input have weight 0. accumulate_row leaves them alone.
+  // Columns outside the input have weight 0. accumulate_rows leaves them alone.
   void clear_padding(Range windows, A* sums) const {
     const Range cells = columns_.get_cells(windows);
     const int64_t origin = columns_.get_start(windows.begin);
-    for (A* sum : {sums, sums + row_length_}) {
+    for (int64_t row = 0; row < 2 * rows_per_strip_; ++row) {
+      A* sum = sums + row * row_length_;
       std::fill(sum, sum + (cells.begin - origin) * channels_, A(0));
       std::fill(sum + (cells.end - origin) * channels_, sum + row_length_, A(0));
     }
   }
 
-  // Sums over the frames and rows of the windows of one output row, for every column.
-  bool accumulate_row(const T* part, int64_t frame, int64_t row, Range windows, A* sums) const {
+  // Sums over the frames and rows of the windows of each row in a strip, for every column.
+  bool accumulate_rows(const T* part, int64_t frame, Range rows, Range windows, A* sums) const {
     const Range frames = frames_.get_cells({frame, frame + 1});
-    const Range rows = rows_.get_cells({row, row + 1});
     const Range columns = columns_.get_cells(windows);
-    const RowBlock block{
-        frames.size(),
-        rows_.input * columns_.input * channels_,
-        rows.size(),
-        columns_.input * channels_,
-        columns.size() * channels_
-    };
-    const T* from = part + get_input_cell(frames.begin, rows.begin, columns.begin) * channels_;
+    const int64_t frame_stride = rows_.input * columns_.input * channels_;
+    const int64_t row_stride = columns_.input * channels_;
+    const int64_t length = columns.size() * channels_;
     A* to = sums + (columns.begin - columns_.get_start(windows.begin)) * channels_;
+    if (in_strips_) {
+      const RowStrip strip{
+          frames.size(),
+          frame_stride,
+          rows.size(),
+          row_stride,
+          rows_.get_start(rows.begin) >= 0,
+          rows_.get_start(rows.end) < rows_.input,
+          2 * kStripRows * row_stride // the next strip
+      };
+      const T* from = part + get_input_cell(frames.begin, rows_.get_start(rows.begin) + 1, columns.begin) * channels_;
+      return kernels_.accumulate_strip(terms_, from, strip, length, to, to + row_length_, 2 * row_length_);
+    }
+    const Range cells = rows_.get_cells(rows);
+    const RowBlock block{frames.size(), frame_stride, cells.size(), row_stride, length};
+    const T* from = part + get_input_cell(frames.begin, cells.begin, columns.begin) * channels_;
     return kernels_.accumulate(terms_, from, block, to, to + row_length_);
   }
 
-  void find_slopes(BackwardState& state, int64_t frame, int64_t row) const {
-    const int64_t slot = state.get_ring_slot(frame, row);
-    const bool is_input_moderate = accumulate_row(state.input, frame, row, state.windows, state.sums.data());
+  void find_slopes(BackwardState& state, int64_t frame, Range rows) const {
+    const bool is_input_moderate = accumulate_rows(state.input, frame, rows, state.windows, state.sums.data());
     const int64_t origin = columns_.get_start(state.windows.begin);
-    const bool is_gradient_moderate = kernels_.finish_backward(
-        terms_,
-        get_column_windows(state.windows),
-        state.sums.data(),
-        state.sums.data() + row_length_,
-        state.grad_output + get_output_cell(frame, row, state.windows.begin) * channels_,
-        columns_.get_owned(state.owned_windows).end - origin,
-        state.scratch.data(),
-        row_length_,
-        state.slopes.data() + slot * row_length_,
-        state.offsets.data() + slot * row_length_
-    );
-    state.moderate[frame % state.ring_frames * rows_.output + row] = is_input_moderate && is_gradient_moderate;
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      const int64_t place = state.get_ring_slot(frame, row) * row_length_;
+      const A* total = state.sums.data() + (row - rows.begin) * 2 * row_length_;
+      const bool is_gradient_moderate = kernels_.finish_backward(
+          terms_,
+          get_column_windows(state.windows),
+          total,
+          total + row_length_,
+          state.grad_output + get_output_cell(frame, row, state.windows.begin) * channels_,
+          columns_.get_owned(state.owned_windows).end - origin,
+          state.scratch.data(),
+          row_length_,
+          state.slopes.data() + place,
+          state.offsets.data() + place
+      );
+      state.moderate[frame % state.ring_frames * rows_.output + row] = is_input_moderate && is_gradient_moderate;
+    }
   }
 
   // The gradient of the cells that a frame of windows owns, row by row while they are in the cache.
@@ -249,14 +277,17 @@ class RowPooling {
     const Range owned_frames = frames_.get_owned({frame, frame + 1});
     const Range owned_columns = columns_.get_owned(state.owned_windows);
     bool is_any_careful = false;
-    for (int64_t row = 0; row < rows_.output; ++row) {
-      if (pools_pairs_) {
-        state.careful[row] = !differentiate_pairs(state, frame, row);
-      } else {
-        find_slopes(state, frame, row);
-        state.careful[row] = !differentiate_rows(state, owned_frames, rows_.get_owned({row, row + 1}), owned_columns);
+    for (int64_t strip = 0; strip < strips_.count(); ++strip) {
+      const Range rows = strips_.get_rows(strip);
+      if (!pools_pairs_) {
+        find_slopes(state, frame, rows);
       }
-      is_any_careful |= state.careful[row] != 0;
+      for (int64_t row = rows.begin; row < rows.end; ++row) {
+        state.careful[row] =
+            pools_pairs_ ? !differentiate_pairs(state, frame, row)
+                         : !differentiate_rows(state, owned_frames, rows_.get_owned({row, row + 1}), owned_columns);
+        is_any_careful |= state.careful[row] != 0;
+      }
     }
     if (!is_any_careful) {
       return;

@@ -110,7 +110,8 @@ VIDEOSOFT_INLINE V interleave_upper_halves(V first, V second, Sequence<I...>) {
 }
 #endif
 
-// How numbers are stored: load gives a vector of the accumulator's type, store rounds one to nearest even.
+// How numbers are stored: load gives a vector of the accumulator's type, store rounds one to nearest even. What store
+// makes of a NaN means nothing: sums with NaN are for the careful way.
 
 template <typename A>
 struct Plain {
@@ -130,15 +131,17 @@ struct BFloat16 {
   using Accumulator = float;
   using Stored = uint16_t;
   static VIDEOSOFT_INLINE Numbers<float> load(const uint16_t* from) {
+#if defined(VIDEOSOFT_BFLOAT16_LOAD)
+    return VIDEOSOFT_BFLOAT16_LOAD(from);
+#else
     const auto wide = __builtin_convertvector(load_vector<HalfBits>(from), UnsignedBits<float>);
     return (Numbers<float>)(wide << 16);
+#endif
   }
   static VIDEOSOFT_INLINE void store(uint16_t* to, Numbers<float> values) {
     const auto bits = (UnsignedBits<float>)values;
     const UnsignedBits<float> rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    // Rounding would carry a NaN into infinity or zero.
-    const UnsignedBits<float> result = values == values ? rounded : (bits >> 16) | 0x40;
-    store_vector(to, __builtin_convertvector(result, HalfBits));
+    store_vector(to, __builtin_convertvector(rounded, HalfBits));
   }
 };
 
