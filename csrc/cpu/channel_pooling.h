@@ -186,7 +186,7 @@ class ChannelPooling {
         get_cell(0, 1, 0),
         rows_.get_start(rows.begin) >= 0,
         rows_.get_start(rows.end) < rows_.input,
-        kPrefetchDistance
+        kPrefetchDistance<T>
     };
     return {
         row_strip,

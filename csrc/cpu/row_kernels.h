@@ -167,7 +167,8 @@ struct RowKernels {
 };
 
 // The processor's own prefetching stops at pages and is late for short rows: ask for what comes this much later.
-constexpr int64_t kPrefetchDistance = 512;
+template <typename T>
+constexpr int64_t kPrefetchDistance = 2048 / static_cast<int64_t>(sizeof(T));
 
 // Numbers of a vector, at most.
 template <typename A>

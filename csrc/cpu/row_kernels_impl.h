@@ -78,7 +78,7 @@ VIDEOSOFT_INLINE bool accumulate_scaled(
         } else {
           values = F::load(row);
         }
-        VIDEOSOFT_PREFETCH(row + kPrefetchDistance);
+        VIDEOSOFT_PREFETCH(row + kPrefetchDistance<typename F::Stored>);
         magnitude.see(values);
         const Numbers<A> powers = exponential(kScaled ? values * temperature : values);
         total_here += powers;
@@ -449,7 +449,7 @@ struct Pairs {
 #pragma GCC unroll 4
       for (int row = 0; row < kRows; ++row) {
         const Numbers<A> here = F::load(input + row_offsets[row] + half * second);
-        VIDEOSOFT_PREFETCH(input + row_offsets[row] + half * second + kPrefetchDistance);
+        VIDEOSOFT_PREFETCH(input + row_offsets[row] + half * second + kPrefetchDistance<typename F::Stored>);
         const Numbers<A> power = exponential(kScaled ? here * temperature : here);
         magnitude.see(here);
         values[row][half] = here;
