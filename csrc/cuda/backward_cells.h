@@ -10,6 +10,7 @@ namespace videosoft {
 template <typename T, typename Index>
 struct DifferentiateCells {
   using A = accumulator_t<T>;
+  static constexpr int kBlocksAtOnce = 4;
   SoftmaxTerms<A> terms;
   Shape<Index> shape;
   DynamicWindow<Index> window;

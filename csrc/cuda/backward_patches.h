@@ -10,6 +10,7 @@ namespace videosoft {
 template <typename T, typename Window, typename Patch>
 struct DifferentiateSeparatePatches {
   using A = accumulator_t<T>;
+  static constexpr int kBlocksAtOnce = Patch::kSegments * Patch::kLength > 32 ? 3 : 5;
   SoftmaxTerms<A> terms;
   Shape<int32_t> shape;
   PatchGrid<Patch> grid;

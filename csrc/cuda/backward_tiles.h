@@ -66,6 +66,7 @@ struct SlopeStore {
 template <typename T, typename Window, typename Patch, typename Index>
 struct DifferentiateTiles {
   using A = accumulator_t<T>;
+  static constexpr int kBlocksAtOnce = 4;
   SoftmaxTerms<A> terms;
   Shape<Index> shape;
   Window window;
@@ -91,8 +92,9 @@ struct DifferentiateTiles {
   }
 
   // Before the barrier. True if this thread met a window that is not moderate.
-  VIDEOSOFT_DEVICE bool find_slopes(const Tile<Index>& tile, Index step, int thread, int num_threads, void* memory)
-      const {
+  VIDEOSOFT_DEVICE bool find_slopes(
+      const Tile<Index>& tile, Index step, int thread, int num_threads, void* memory
+  ) const {
     const SlopeStore<A> store(memory, tiling.capacity());
     const Range<Index> cells = find_own_cells(0, {step, step + 1});
     if (cells.size() <= 0) {
@@ -163,8 +165,7 @@ struct DifferentiateTiles {
 
   VIDEOSOFT_DEVICE Index find_slot(const Tile<Index>& tile, Index t, Index h, Index w, Index channel) const {
     const Index row = t % tiling.slots * tiling.reach_rows + (h - tile.rows.begin);
-    return (row * tiling.reach_columns + (w - tile.columns.begin)) * tiling.channels +
-           (channel - tile.channels.begin);
+    return (row * tiling.reach_columns + (w - tile.columns.begin)) * tiling.channels + (channel - tile.channels.begin);
   }
 
   VIDEOSOFT_DEVICE Slope<A> find_slope_carefully(Index t, Index h, Index w, const T* from, A gradient) const {
@@ -305,7 +306,9 @@ struct DifferentiateTiles {
       Slope<A> sums[kWindows + 1];
       const Range<Index> rows = find_windows(window, shape, 1, Range<Index>{cell_h, cell_h + 1});
       const bool has_next = w + kWindows < tile.columns.end;
+      VIDEOSOFT_NO_UNROLL
       for (Index window_t = frames.begin; window_t < frames.end; ++window_t) {
+        VIDEOSOFT_NO_UNROLL
         for (Index h = rows.begin; h < rows.end; ++h) {
           const Index slot = find_slot(tile, window_t, h, w, tile.channels.begin);
           add_slopes(store, slot, sums);
@@ -381,7 +384,9 @@ struct DifferentiateTiles {
     if (w >= tile.columns.end) {
       return;
     }
+    VIDEOSOFT_NO_UNROLL
     for (Index t = frames.begin; t < frames.end; ++t) {
+      VIDEOSOFT_NO_UNROLL
       for (Index h = rows.begin; h < rows.end; ++h) {
         add_slopes(store, find_slot(tile, t, h, w, channel), sums);
       }

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #if defined(__CUDACC__)
 #define VIDEOSOFT_DEVICE __host__ __device__ __forceinline__
@@ -67,6 +68,34 @@ VIDEOSOFT_DEVICE void store_numbers(T* to, const T (&numbers)[kCount]) {
     *reinterpret_cast<Pack<T, kPack>*>(to + at) = pack;
   }
 }
+
+// Numbers as they lie in registers, for loads that only some threads do: choosing between halves of registers would
+// cost instructions.
+template <typename T, int kCount>
+struct RawNumbers {
+  static constexpr int kWords = kCount * static_cast<int>(sizeof(T)) / 4;
+  static_assert(kWords * 4 == kCount * static_cast<int>(sizeof(T)), "numbers must fill registers");
+  uint32_t words[kWords] = {};
+
+  VIDEOSOFT_DEVICE void load(const T* from) {
+    load_numbers(reinterpret_cast<const uint32_t*>(from), words);
+  }
+
+  VIDEOSOFT_DEVICE float get(int i) const {
+    if constexpr (std::is_same<T, Half>::value) {
+      const uint16_t bits = static_cast<uint16_t>(words[i / 2] >> (i % 2 * 16));
+      Half half;
+      std::memcpy(&half, &bits, sizeof(half));
+      return half;
+    } else {
+      constexpr bool kIsShort = std::is_same<T, BFloat16>::value;
+      const uint32_t bits = !kIsShort ? words[i] : i % 2 == 0 ? words[i / 2] << 16 : words[i / 2] & 0xffff0000u;
+      float number;
+      std::memcpy(&number, &bits, sizeof(number));
+      return number;
+    }
+  }
+};
 
 // 2^x within 2 units in the last place; x below -126 may give 0.
 VIDEOSOFT_DEVICE float exponentiate_base2(float x) {

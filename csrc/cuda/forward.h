@@ -1,4 +1,7 @@
 // The forward: each thread a patch of windows, or one window of one channel where no patch fits.
+//
+// kBlocksAtOnce is how many blocks a multiprocessor must be able to hold, which limits the registers of a thread: as
+// many as there can be without spilling any (benchmarks/results/softpool_cuda_resources.json).
 
 #pragma once
 
@@ -46,7 +49,8 @@ VIDEOSOFT_DEVICE void store_lanes(
       if ((careful >> lane & 1) != 0) {
         const LanePlace<kChannelsLast, int32_t> here(w, place.channel, lane);
         const Box<int32_t> cells = find_cells(window, shape, place.t, h, here.w);
-        to[lane] = static_cast<T>(CarefulWindow<A>(terms.careful, input + here.channel, shape, cells).pool(terms.careful));
+        to[lane] =
+            static_cast<T>(CarefulWindow<A>(terms.careful, input + here.channel, shape, cells).pool(terms.careful));
       }
     }
   }
@@ -56,6 +60,7 @@ VIDEOSOFT_DEVICE void store_lanes(
 template <typename T, typename Window, typename Patch>
 struct PoolPatches {
   using A = accumulator_t<T>;
+  static constexpr int kBlocksAtOnce = Window::kernel(0) > 1 ? 5 : 6;
   SoftmaxTerms<A> terms;
   Shape<int32_t> shape;
   PatchGrid<Patch> grid;
@@ -87,6 +92,7 @@ struct PoolPatches {
 template <typename T, typename Window, typename Patch>
 struct PoolSeparatePatches {
   using A = accumulator_t<T>;
+  static constexpr int kBlocksAtOnce = 8;
   SoftmaxTerms<A> terms;
   Shape<int32_t> shape;
   PatchGrid<Patch> grid;
@@ -108,6 +114,7 @@ struct PoolSeparatePatches {
 template <typename T, typename Index>
 struct PoolWindows {
   using A = accumulator_t<T>;
+  static constexpr int kBlocksAtOnce = 8;
   SoftmaxTerms<A> terms;
   Shape<Index> shape;
   DynamicWindow<Index> window;
@@ -125,9 +132,8 @@ struct PoolWindows {
     const T* from = input + item * shape.input_part + channel;
     const Box<Index> cells = find_cells(window, shape, t, h, w);
     const WindowSums<A> sums = sum_window<T>(terms, from, shape, cells);
-    const A pooled = sums.is_moderate(terms)
-                         ? Quotient<T>::divide(sums.moment, sums.total)
-                         : CarefulWindow<A>(terms.careful, from, shape, cells).pool(terms.careful);
+    const A pooled = sums.is_moderate(terms) ? Quotient<T>::divide(sums.moment, sums.total)
+                                             : CarefulWindow<A>(terms.careful, from, shape, cells).pool(terms.careful);
     output[at] = static_cast<T>(pooled);
   }
 };

@@ -206,8 +206,7 @@ bool launch_tiled(const Launch<T>& launch, bool has_whole_rows) {
 template <typename Window, bool kChannelsLast, typename T>
 bool differentiate_overlapping_patches(const Launch<T>& launch) {
   using Patch = typename OverlappingPatch<T, Window, kChannelsLast>::Type;
-  return launch.template fits_patches<Window, Patch>() &&
-         launch_tiled<Window, Patch, int32_t>(launch, !kChannelsLast);
+  return launch.template fits_patches<Window, Patch>() && launch_tiled<Window, Patch, int32_t>(launch, !kChannelsLast);
 }
 
 template <typename Index>
@@ -224,13 +223,7 @@ template <typename Index, typename T>
 void pool_windows(const Launch<T>& launch) {
   const Shape<Index> shape(launch.geometry(), launch.pooling.channels_last);
   PoolWindows<T, Index> kernel{
-      launch.terms,
-      shape,
-      DynamicWindow<Index>::create(launch.geometry()),
-      {},
-      {},
-      launch.input,
-      launch.result
+      launch.terms, shape, DynamicWindow<Index>::create(launch.geometry()), {}, {}, launch.input, launch.result
   };
   fill_divisors(shape.channels, launch.geometry().output, kernel.output_channels, kernel.output_sizes);
   launch_items<Index>(kernel, launch.num_parts() * shape.output_part, launch.stream);

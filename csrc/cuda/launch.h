@@ -12,14 +12,16 @@ namespace videosoft {
 
 using Stream = cudaStream_t;
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 128;
 // Every GPU since 7.5 gives a block this much.
 constexpr int64_t kSharedBytes = 64 * 1024;
 // Without being asked for it, this much.
 constexpr int64_t kSharedBytesUnasked = 48 * 1024;
 
 template <typename Index, typename Kernel>
-__global__ void __launch_bounds__(kThreads) run_items(const __grid_constant__ Kernel kernel, int64_t num_items) {
+__global__ void __launch_bounds__(kThreads, Kernel::kBlocksAtOnce) run_items(
+    const __grid_constant__ Kernel kernel, int64_t num_items
+) {
   const int64_t item = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (item < num_items) {
     kernel(static_cast<Index>(item));
@@ -27,7 +29,7 @@ __global__ void __launch_bounds__(kThreads) run_items(const __grid_constant__ Ke
 }
 
 template <typename Index, typename Kernel>
-__global__ void __launch_bounds__(kThreads) run_tiles(const __grid_constant__ Kernel kernel) {
+__global__ void __launch_bounds__(kThreads, Kernel::kBlocksAtOnce) run_tiles(const __grid_constant__ Kernel kernel) {
   extern __shared__ __align__(16) unsigned char memory[];
   const int thread = static_cast<int>(threadIdx.x);
   const auto tile = kernel.locate(static_cast<Index>(blockIdx.x));

@@ -45,14 +45,14 @@ struct ContiguousPatch {
         continue;
       }
       // All loads before the first use, so that they are under way together.
-      T cells[kInputRows][kColumns] = {};
+      RawNumbers<T, kColumns> cells[kInputRows];
       T left[kInputRows][kLeft] = {};
       VIDEOSOFT_UNROLL
       for (int row = 0; row < kInputRows; ++row) {
         const int32_t cell_h = first_row + row;
         if (cell_h >= 0 && cell_h < shape.input[1]) {
           const T* from = input + shape.find_input(cell_t, cell_h, first_column);
-          load_numbers(from, cells[row]);
+          cells[row].load(from);
           VIDEOSOFT_UNROLL
           for (int column = 0; column < kLeft; ++column) {
             if (has_left) {
@@ -70,12 +70,12 @@ struct ContiguousPatch {
         if (has_left) {
           VIDEOSOFT_UNROLL
           for (int column = 0; column < kLeft; ++column) {
-            add_cell(terms, row, left[row][column], column, columns);
+            add_cell(terms, row, static_cast<A>(left[row][column]), column, columns);
           }
         }
         VIDEOSOFT_UNROLL
         for (int column = 0; column < kColumns; ++column) {
-          add_cell(terms, row, cells[row][column], kLeft + column, columns);
+          add_cell(terms, row, cells[row].get(column), kLeft + column, columns);
         }
       }
     }
@@ -96,15 +96,14 @@ struct ContiguousPatch {
  private:
   template <int kColumns>
   static VIDEOSOFT_DEVICE void add_cell(
-      const SoftmaxTerms<A>& terms, int input_row, T number, int column, WindowSums<A> (&columns)[kRows][kColumns]
+      const SoftmaxTerms<A>& terms, int input_row, A x, int column, WindowSums<A> (&columns)[kRows][kColumns]
   ) {
-    WindowSums<A> cell;
-    cell.add(terms, number);
+    const A power = Exponential<T>::compute(terms, x);
     VIDEOSOFT_UNROLL
     for (int row = 0; row < kRows; ++row) {
       const int offset = input_row - row * Window::stride(1);
       if (offset >= 0 && offset < Window::kernel(1)) {
-        columns[row][column].add(cell);
+        columns[row][column].add_power(power, x);
       }
     }
   }
@@ -189,12 +188,12 @@ struct ChannelsLastPatch {
       if (cell_t < 0 || cell_t >= shape.input[0]) {
         continue;
       }
-      T cells[kInputRows][kLanes] = {};
+      RawNumbers<T, kLanes> cells[kInputRows];
       VIDEOSOFT_UNROLL
       for (int row = 0; row < kInputRows; ++row) {
         const int32_t cell_h = first_row + row;
         if (cell_h >= 0 && cell_h < shape.input[1]) {
-          load_numbers(input + shape.find_input(cell_t, cell_h, cell_w), cells[row]);
+          cells[row].load(input + shape.find_input(cell_t, cell_h, cell_w));
         }
       }
       VIDEOSOFT_UNROLL
@@ -205,13 +204,13 @@ struct ChannelsLastPatch {
         }
         VIDEOSOFT_UNROLL
         for (int lane = 0; lane < kLanes; ++lane) {
-          WindowSums<A> cell;
-          cell.add(terms, cells[input_row][lane]);
+          const A x = cells[input_row].get(lane);
+          const A power = Exponential<T>::compute(terms, x);
           VIDEOSOFT_UNROLL
           for (int row = 0; row < kRows; ++row) {
             const int offset = input_row - row * Window::stride(1);
             if (offset >= 0 && offset < Window::kernel(1)) {
-              sums[row][lane].add(cell);
+              sums[row][lane].add_power(power, x);
             }
           }
         }
@@ -235,15 +234,12 @@ struct SeparatePatch {
 
   T cells[kSegments][kLength];
 
-  static VIDEOSOFT_DEVICE int32_t find_segment(
-      const Shape<int32_t>& shape, int segment, int32_t t, int32_t h, int32_t w
-  ) {
+  static VIDEOSOFT_DEVICE int32_t
+  find_segment(const Shape<int32_t>& shape, int segment, int32_t t, int32_t h, int32_t w) {
     const int along = segment % kCellsAlong;
     const int row = segment / kCellsAlong % Window::kernel(1);
     const int frame = segment / kCellsAlong / Window::kernel(1);
-    return shape.find_input(
-        t * Window::stride(0) + frame, h * Window::stride(1) + row, w * Window::stride(2) + along
-    );
+    return shape.find_input(t * Window::stride(0) + frame, h * Window::stride(1) + row, w * Window::stride(2) + along);
   }
 
   VIDEOSOFT_DEVICE SeparatePatch(const T* input, const Shape<int32_t>& shape, int32_t t, int32_t h, int32_t w) {
@@ -284,8 +280,7 @@ struct PatchPlace {
 template <typename Patch>
 class PatchGrid {
  public:
-  explicit PatchGrid(const Geometry& geometry, const Shape<int32_t>& shape, int64_t num_parts)
-      : num_items_(num_parts) {
+  explicit PatchGrid(const Geometry& geometry, const Shape<int32_t>& shape, int64_t num_parts) : num_items_(num_parts) {
     const int64_t counts[4] = {
         geometry.output[0],
         divide_up(geometry.output[1], Patch::kRows),

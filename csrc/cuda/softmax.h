@@ -78,7 +78,10 @@ struct WindowSums {
   template <typename T>
   VIDEOSOFT_DEVICE void add(const SoftmaxTerms<A>& terms, T number) {
     const A x = static_cast<A>(number);
-    const A power = Exponential<T>::compute(terms, x);
+    add_power(Exponential<T>::compute(terms, x), x);
+  }
+
+  VIDEOSOFT_DEVICE void add_power(A power, A x) {
     total += power;
     moment += power * x;
   }
@@ -90,8 +93,7 @@ struct WindowSums {
 
   // Not so if anything is NaN or infinite.
   VIDEOSOFT_DEVICE bool is_moderate(const SoftmaxTerms<A>& terms) const {
-    return (total >= terms.least_total) & (total <= terms.largest_total) &
-           (std::fabs(moment) <= terms.largest_moment);
+    return (total >= terms.least_total) & (total <= terms.largest_total) & (std::fabs(moment) <= terms.largest_moment);
   }
 };
 

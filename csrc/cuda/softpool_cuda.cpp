@@ -1,6 +1,6 @@
-// The CUDA kernels of softpool_forward and softpool_backward, on the schemas of ../softpool.cpp: device, stream, layouts
-// and dtypes. Memory is allocated for the output alone, unless a tensor is not dense and must be copied first; nothing
-// waits for the GPU.
+// The CUDA kernels of softpool_forward and softpool_backward, on the schemas of ../softpool.cpp: device, stream,
+// layouts and dtypes. Memory is allocated for the output alone, unless a tensor is not dense and must be copied first;
+// nothing waits for the GPU.
 
 #include "../tensors.h"
 #include "kernels.h"

@@ -23,8 +23,8 @@ struct TileSizes {
   int64_t windows[3];
   int64_t channels;
   int64_t slots;
-  int64_t reach[3];      // windows that the cells of a tile need, at most; along T that is `slots`
-  int64_t num_tiles[4];  // T, H, W, channels
+  int64_t reach[3];       // windows that the cells of a tile need, at most; along T that is `slots`
+  int64_t num_tiles[4];   // T, H, W, channels
   int64_t num_blocks = 0; // 0: not even the smallest tile fits
 
   int64_t capacity() const {

@@ -125,9 +125,7 @@ VIDEOSOFT_DEVICE Range<Index> find_cells(const Window& window, const Shape<Index
 }
 
 template <typename Window, typename Index>
-VIDEOSOFT_DEVICE Box<Index> find_cells(
-    const Window& window, const Shape<Index>& shape, Index t, Index h, Index w
-) {
+VIDEOSOFT_DEVICE Box<Index> find_cells(const Window& window, const Shape<Index>& shape, Index t, Index h, Index w) {
   return {{find_cells(window, shape, 0, t), find_cells(window, shape, 1, h), find_cells(window, shape, 2, w)}};
 }
 
