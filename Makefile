@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO_DATA := data/demo
 DEMO_RUNS := demo_runs
 
-.PHONY: setup check test sanitize bench demo
+.PHONY: setup check test sanitize rehearse bench demo
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -34,6 +34,10 @@ test: setup
 # The operator's tests alone, on kernels that stop at the first read or write out of bounds.
 sanitize: setup
 	bash tests/sanitizers/sanitize.sh $(BIN)/python
+
+# The operator's tests on the CUDA kernels, compiled for the host: no GPU is needed.
+rehearse: setup
+	bash tests/cuda_rehearsal/rehearse.sh $(BIN)/python
 
 # On an idle machine only: whatever else runs is measured too.
 bench: setup

@@ -109,7 +109,7 @@ struct Launch {
 
   Launch(const Pooling& asked, const T* grad_output_, const T* input_, T* result_, void* stream_)
       : pooling(asked),
-        terms(asked.temperature, asked.geometry.num_cells(), asked.exact_gradient),
+        terms(asked.temperature, asked.geometry.num_cells(), asked.exact_gradient, kLargestExponent<T>),
         grad_output(grad_output_),
         input(input_),
         result(result_),

@@ -15,6 +15,11 @@
 
 namespace videosoft {
 
+// Largest |b max| of a moderate window. 30 keeps all products in the range of float32; cancellation in the gradient
+// costs as many rounding errors of a weight, which float32 has to show and half types have not.
+template <typename T>
+constexpr double kLargestExponent = std::is_same<T, float>::value ? 16.0 : 30.0;
+
 template <typename A>
 struct SoftmaxTerms {
   SoftmaxConstants<A> careful;
@@ -28,7 +33,7 @@ struct SoftmaxTerms {
   A largest_gradient;
   bool exact_gradient;
 
-  SoftmaxTerms(double b, int64_t num_cells, bool exact)
+  SoftmaxTerms(double b, int64_t num_cells, bool exact, double largest_exponent)
       : careful(create_softmax_constants<A>(b, num_cells)), exact_gradient(exact) {
     constexpr double kLargest = std::numeric_limits<A>::max();
     constexpr double kLog2E = 1.4426950408889634;
@@ -37,10 +42,10 @@ struct SoftmaxTerms {
     exponent = static_cast<A>(power);
     exponent_rest = power <= kLargest ? static_cast<A>(power - static_cast<double>(exponent)) : A(0);
     lowest = static_cast<A>(b > 0 ? std::max(-200.0 / b, -kLargest) : -kLargest);
-    // exp(-30) and exp(30) with room for sums: no product below leaves float32. One cell a window is a copy, which
-    // e x / e is not to the last bit.
-    least_total = num_cells == 1 ? std::numeric_limits<A>::infinity() : A(1e-13);
-    largest_total = A(1e16);
+    // One cell a window is a copy, which e x / e is not to the last bit.
+    const bool is_copy = num_cells == 1;
+    least_total = is_copy ? std::numeric_limits<A>::infinity() : static_cast<A>(std::exp(-largest_exponent));
+    largest_total = static_cast<A>(std::exp(largest_exponent) * static_cast<double>(num_cells));
     largest_moment = A(1e30);
     largest_gradient = A(4294967296.0);
   }

@@ -17,7 +17,11 @@ namespace videosoft {
 using Stream = void*;
 
 constexpr int kThreads = 64; // fewer than on the GPU, so that small tiles keep several of them busy more than once
-constexpr int64_t kSharedBytes = 64 * 1024;
+// So little that tiles are small, or do not fit at all, where the rehearsal asks for it.
+#if !defined(VIDEOSOFT_SHARED_BYTES)
+#define VIDEOSOFT_SHARED_BYTES (64 * 1024)
+#endif
+constexpr int64_t kSharedBytes = VIDEOSOFT_SHARED_BYTES;
 
 // Appends the names of the kernels that ran to the file VIDEOSOFT_REHEARSAL_LOG when the process ends.
 inline void note_kernel(const char* name) {

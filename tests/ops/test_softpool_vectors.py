@@ -30,6 +30,7 @@ CASES = [
     Case((24, 3, 16), 3, 2, 1, ceil_mode=True),
     Case((3, 18, 16), (1, 3, 3), (1, 2, 2), (0, 1, 1)),
     Case((3, 5, 7), (1, 3, 3), (1, 2, 2), (0, 1, 1)),
+    Case((6, 9, 16), 3, 1, 1),  # a window of no special kernel
     Case((40, 45), 3, 2, 1),  # more windows than a tile holds, with 40 channels
 ]
 
