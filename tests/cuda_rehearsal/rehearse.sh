@@ -3,8 +3,9 @@
 # usage: tests/cuda_rehearsal/rehearse.sh [PYTHON]   (default: python3; needs g++)
 #
 # The kernels take the place of the CPU's in a copy of the package: the installed library stays as it is. They are built
-# twice; the second time 32-bit indices end at 2000, so that the kernels with 64-bit indices run as well. Both times every
-# read and write out of bounds that g++'s sanitizers see ends the run, vectors that are not aligned among them.
+# twice; the second time 32-bit indices end early and shared memory is scarce, so that the kernels with 64-bit indices
+# and those for windows that are too large run as well. Both times every read and write out of bounds that g++'s
+# sanitizers see ends the run, as does a vector that is not aligned.
 set -euo pipefail
 python=$(command -v "${1:-python3}") || { echo "error: there is no Python '${1:-python3}'" >&2; exit 2; }
 # Made absolute but not resolved: the link in a virtual environment is what makes it one.
@@ -60,6 +61,6 @@ rehearse() {
 build
 VIDEOSOFT_REHEARSAL_LOG=$folder/kernels.log rehearse \
   values.py vectors.py extremes.py rows.py gradients.py random_shapes.py transforms.py
-build -DVIDEOSOFT_LARGEST_INDEX=2000
+build -DVIDEOSOFT_LARGEST_INDEX=30000 -DVIDEOSOFT_SHARED_BYTES=4096
 VIDEOSOFT_REHEARSAL_LOG=$folder/kernels_wide.log rehearse values.py vectors.py random_shapes.py
 "$python" rehearsed_kernels.py kernels.log kernels_wide.log

@@ -7,10 +7,10 @@ import torch
 from softpool_oracle import TOLERANCES, Case, lay_out
 
 from videosoft.ops import reference
-from videosoft.ops._library import LOAD_ERROR
 from videosoft.ops._window import create_window
 
-pytestmark = pytest.mark.skipif(LOAD_ERROR is not None, reason=str(LOAD_ERROR))
+RUNS_ON_GPU = True
+pytestmark = pytest.mark.usefixtures("kernels")
 
 # Rows of 8, 16, 24 cells and 8 or 40 channels are whole vectors in every dtype; other sizes are next to that.
 CASES = [

@@ -34,8 +34,10 @@ def choose_backend(device_type: str) -> Backend:
     obstacle = find_obstacle(device_type)
     if obstacle is not None:
         return Backend("reference", obstacle)
-    path = CUDA_LIBRARY_PATH if device_type == "cuda" else LIBRARY_PATH
-    return Backend("compiled", f"kernels of {path.name}, dispatched to {device_type}")
+    if device_type == "cuda":
+        here = "" if torch.cuda.is_available() else " (torch sees no GPU here)"
+        return Backend("compiled", f"kernels of {CUDA_LIBRARY_PATH.name}, dispatched to cuda{here}")
+    return Backend("compiled", f"kernels of {LIBRARY_PATH.name}, dispatched to {device_type}")
 
 
 def find_obstacle(device_type: str) -> str | None:
