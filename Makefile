@@ -11,7 +11,7 @@ DEMO_RUNS := demo_runs
 setup: $(VENV)/.installed
 
 # torch first, on its own: csrc/ is compiled against the torch of this environment (--no-build-isolation).
-$(VENV)/.installed: pyproject.toml setup.py $(wildcard csrc/*.cpp csrc/*.h csrc/*/*.cpp csrc/*/*.h)
+$(VENV)/.installed: pyproject.toml setup.py $(wildcard csrc/*.cpp csrc/*.h csrc/*/*.cpp csrc/*/*.h csrc/*/*.cu)
 	$(PYTHON) -c 'import sys; sys.exit("videosoft needs Python 3.10 or newer, this is " + sys.version if sys.version_info < (3, 10) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip "setuptools>=77" wheel ninja
@@ -24,7 +24,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cu')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cu' 'tests/*.h')
 	$(BIN)/lint-imports
 
 test: setup
@@ -35,7 +35,8 @@ test: setup
 sanitize: setup
 	bash tests/sanitizers/sanitize.sh $(BIN)/python
 
-# The operator's tests on the CUDA kernels, compiled for the host: no GPU is needed.
+# The operator's tests on the CUDA kernels, compiled for the host: no GPU is needed. It takes minutes, so that `test` does
+# without.
 rehearse: setup
 	bash tests/cuda_rehearsal/rehearse.sh $(BIN)/python
 

@@ -18,7 +18,7 @@ namespace videosoft {
 // Largest |b max| of a moderate window. 30 keeps all products in the range of float32; cancellation in the gradient
 // costs as many rounding errors of a weight, which float32 has to show and half types have not.
 template <typename T>
-constexpr double kLargestExponent = std::is_same<T, float>::value ? 16.0 : 30.0;
+constexpr double kLargestExponent = std::is_same<T, float>::value ? 8.0 : 30.0;
 
 template <typename A>
 struct SoftmaxTerms {

@@ -1,19 +1,25 @@
 #!/usr/bin/env bash
 # The whole of tests/ops on the CUDA kernels compiled for the host, without a GPU. `make rehearse`.
-# usage: tests/cuda_rehearsal/rehearse.sh [PYTHON]   (default: python3; needs g++)
+# usage: tests/cuda_rehearsal/rehearse.sh [PYTHON] [--sanitize]   (default: python3; needs g++)
 #
 # The kernels take the place of the CPU's in a copy of the package: the installed library stays as it is. They are built
 # twice; the second time 32-bit indices end early and shared memory is scarce, so that the kernels with 64-bit indices
-# and those for windows that are too large run as well. Both times every read and write out of bounds that g++'s
-# sanitizers see ends the run, as does a vector that is not aligned.
+# and those for windows that are too large run as well. With --sanitize every read and write out of bounds ends the run,
+# as does a vector that is not aligned; that takes some minutes.
 set -euo pipefail
 python=$(command -v "${1:-python3}") || { echo "error: there is no Python '${1:-python3}'" >&2; exit 2; }
 # Made absolute but not resolved: the link in a virtual environment is what makes it one.
 python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")
 cd "$(dirname "$0")/../.."
 
+sanitize=()
+libraries=()
 preload=()
-for name in libasan.so libubsan.so libstdc++.so; do
+if [[ ${2:-} == --sanitize ]]; then
+  sanitize=(-fsanitize=address,undefined -fno-sanitize-recover=all)
+  libraries=(libasan.so libubsan.so libstdc++.so)
+fi
+for name in "${libraries[@]}"; do
   file=$(g++ -print-file-name="$name") || { echo "error: there is no g++" >&2; exit 2; }
   if [[ $file != /* || ! -e $file ]]; then
     echo "error: g++ has no $name: install the sanitizer libraries of this g++ (Debian: libgcc-<version>-dev)" >&2
@@ -32,7 +38,7 @@ cd "$folder"
 
 mapfile -t include < <("$python" -c 'from torch.utils.cpp_extension import include_paths as p; print(*p(), sep="\n")')
 mapfile -t library < <("$python" -c 'from torch.utils.cpp_extension import library_paths as p; print(*p(), sep="\n")')
-flags=(-std=c++20 -O1 -g1 -fPIC -fsanitize=address,undefined -fno-sanitize-recover=all
+flags=(-std=c++20 -O1 -g1 -fPIC "${sanitize[@]}"
   -DVIDEOSOFT_REHEARSAL -DVIDEOSOFT_DISPATCH_KEY=CPU -DTORCH_TARGET_VERSION=0x020a000000000000
   -Itests/cuda_rehearsal "${include[@]/#/-isystem}")
 
@@ -43,7 +49,7 @@ build() {
   printf '%s\n' csrc/softpool.cpp csrc/cuda/softpool_cuda.cpp csrc/cuda/*.cu |
     xargs -P 2 -I '{}' sh -c 'source=$1; shift; exec g++ -x c++ -c "$source" -o "objects/$(basename "$source").o" "$@"' \
       sh '{}' "${flags[@]}" "$@"
-  g++ -shared -fsanitize=address,undefined objects/*.o -o videosoft/ops/_softpool.so "${library[@]/#/-L}" \
+  g++ -shared "${sanitize[@]}" objects/*.o -o videosoft/ops/_softpool.so "${library[@]/#/-L}" \
     -lc10 -ltorch -ltorch_cpu
 }
 
