@@ -5,13 +5,13 @@ BIN := $(VENV)/bin
 DEMO_DATA := data/demo
 DEMO_RUNS := demo_runs
 
-.PHONY: setup check test sanitize bench demo
+.PHONY: setup check test sanitize rehearse bench demo
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
 
 # torch first, on its own: csrc/ is compiled against the torch of this environment (--no-build-isolation).
-$(VENV)/.installed: pyproject.toml setup.py $(wildcard csrc/*.cpp csrc/*.h csrc/*/*.cpp csrc/*/*.h)
+$(VENV)/.installed: pyproject.toml setup.py $(wildcard csrc/*.cpp csrc/*.h csrc/*/*.cpp csrc/*/*.h csrc/*/*.cu)
 	$(PYTHON) -c 'import sys; sys.exit("videosoft needs Python 3.10 or newer, this is " + sys.version if sys.version_info < (3, 10) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip "setuptools>=77" wheel ninja
@@ -24,7 +24,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cu')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.cpp' 'csrc/*.h' 'csrc/*.cu' 'tests/*.h')
 	$(BIN)/lint-imports
 
 test: setup
@@ -34,6 +34,11 @@ test: setup
 # The operator's tests alone, on kernels that stop at the first read or write out of bounds.
 sanitize: setup
 	bash tests/sanitizers/sanitize.sh $(BIN)/python
+
+# The operator's tests on the CUDA kernels, compiled for the host: no GPU is needed. It takes minutes, so that `test` does
+# without.
+rehearse: setup
+	bash tests/cuda_rehearsal/rehearse.sh $(BIN)/python
 
 # On an idle machine only: whatever else runs is measured too.
 bench: setup

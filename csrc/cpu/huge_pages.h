@@ -10,20 +10,24 @@
 #include <sys/mman.h>
 #endif
 
+#include <torch/csrc/stable/tensor.h>
+
 #include <cstdint>
 
 namespace videosoft {
 
 // Asks for huge pages, where the system grants them on request; what it answers does not matter.
-inline void ask_for_huge_pages([[maybe_unused]] void* begin, [[maybe_unused]] int64_t num_bytes) {
+inline void ask_for_huge_pages([[maybe_unused]] torch::stable::Tensor& result) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   constexpr int64_t kSmallest = int64_t{1} << 22;
   constexpr uintptr_t kPage = 1 << 16; // the largest that Linux has, on any processor
+  const int64_t num_bytes = result.numel() * static_cast<int64_t>(result.element_size());
   if (num_bytes < kSmallest) {
     return;
   }
-  const uintptr_t first = (reinterpret_cast<uintptr_t>(begin) + kPage - 1) / kPage * kPage;
-  const uintptr_t last = (reinterpret_cast<uintptr_t>(begin) + static_cast<uintptr_t>(num_bytes)) / kPage * kPage;
+  const auto begin = reinterpret_cast<uintptr_t>(result.mutable_data_ptr());
+  const uintptr_t first = (begin + kPage - 1) / kPage * kPage;
+  const uintptr_t last = (begin + static_cast<uintptr_t>(num_bytes)) / kPage * kPage;
   madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
 #endif
 }

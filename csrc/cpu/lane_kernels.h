@@ -3,25 +3,11 @@
 
 #pragma once
 
+#include "../softmax_constants.h"
+
 namespace videosoft {
 
 constexpr int kBlock = 16;
-
-// What a softmax needs to know. Centred values are scale * (x - max) and temperature is b / scale; scale is a power of
-// two, 1 unless b is tiny: then b (x - max) does not underflow for far cells, and many of them could overflow the sum.
-template <typename A>
-struct SoftmaxConstants {
-  A temperature;
-  A scale;
-  A inverse_scale;
-  A lowest; // centred values below this have weight 0
-};
-
-// Exponents below this give weight 0: what is left of exp there is a subnormal.
-template <typename A>
-constexpr A kSmallestExponent = A(-700);
-template <>
-constexpr float kSmallestExponent<float> = -87.0f;
 
 // maximum = max(maximum, values); NaN wins.
 void update_maximum(int width, const float* values, float* maximum);

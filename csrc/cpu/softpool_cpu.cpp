@@ -2,6 +2,7 @@
 // row_pooling.h and tile_kernels.h.
 
 #include "../geometry.h"
+#include "../tensors.h"
 #include "channel_pooling.h"
 #include "huge_pages.h"
 #include "row_kernels.h"
@@ -11,72 +12,16 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/core/MemoryFormat.h>
-#include <torch/headeronly/core/ScalarType.h>
-#include <torch/headeronly/util/BFloat16.h>
-#include <torch/headeronly/util/Half.h>
 
 #include <algorithm>
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 namespace videosoft {
 namespace {
 
-using torch::headeronly::MemoryFormat;
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
-
 // Input cells that make a thread worth waking.
 constexpr int64_t kCellsPerThread = 1 << 15;
-
-// Dense in the order N, T, H, W, C. A tensor that is also contiguous (one channel, one cell) counts as contiguous.
-bool is_channels_last(const Tensor& tensor) {
-  if (tensor.dim() < 4 || tensor.is_contiguous()) {
-    return false;
-  }
-  int64_t expected = 1;
-  const auto follows = [&](int64_t dim) {
-    const bool fits = tensor.size(dim) == 1 || tensor.stride(dim) == expected;
-    expected *= tensor.size(dim);
-    return fits;
-  };
-  bool fits = follows(1);
-  for (int64_t dim = tensor.dim() - 1; dim >= 2; --dim) {
-    fits = fits && follows(dim);
-  }
-  return fits && follows(0);
-}
-
-MemoryFormat choose_memory_format(const Tensor& input, bool channels_last) {
-  if (!channels_last) {
-    return MemoryFormat::Contiguous;
-  }
-  return input.dim() == 4 ? MemoryFormat::ChannelsLast : MemoryFormat::ChannelsLast3d;
-}
-
-Tensor create_output(const Tensor& like, const std::vector<int64_t>& size, MemoryFormat format) {
-  Tensor output = torch::stable::empty(size, like.scalar_type(), std::nullopt, like.device(), std::nullopt, format);
-  ask_for_huge_pages(output.mutable_data_ptr(), output.numel() * static_cast<int64_t>(like.element_size()));
-  return output;
-}
-
-template <typename Body>
-void dispatch(ScalarType dtype, Body&& body) {
-  switch (dtype) {
-    case ScalarType::Double:
-      return body(double());
-    case ScalarType::Float:
-      return body(float());
-    case ScalarType::Half:
-      return body(torch::headeronly::Half());
-    case ScalarType::BFloat16:
-      return body(torch::headeronly::BFloat16());
-    default:
-      STD_TORCH_CHECK(false, "softpool: input must be float64, float32, float16 or bfloat16, got dtype ", dtype);
-  }
-}
 
 // The fewest items that a thread should get.
 int64_t choose_grain_size(int64_t num_cells, int64_t num_items) {
@@ -126,12 +71,11 @@ Tensor softpool_forward(
   const bool channels_last = is_channels_last(input);
   const MemoryFormat format = choose_memory_format(input, channels_last);
   const Tensor source = torch::stable::contiguous(input, format);
-  std::vector<int64_t> size{geometry.batch, geometry.channels};
-  size.insert(size.end(), geometry.output.end() - static_cast<int64_t>(kernel_size.size()), geometry.output.end());
-  Tensor output = create_output(input, size, format);
+  Tensor output = create_output(input, get_output_size(geometry, input.dim()), format);
   if (output.numel() == 0) {
     return output;
   }
+  ask_for_huge_pages(output);
   dispatch(input.scalar_type(), [&](auto zero) {
     using T = decltype(zero);
     const Softmax<accumulator_t<T>> softmax(temperature, geometry.num_cells(), exact_gradient);
@@ -160,27 +104,16 @@ Tensor softpool_backward(
     bool exact_gradient
 ) {
   const Geometry geometry = create_geometry(input, kernel_size, stride, padding, ceil_mode);
-  STD_TORCH_CHECK(
-      grad_output.dim() == input.dim() && grad_output.size(0) == geometry.batch &&
-          grad_output.size(1) == geometry.channels &&
-          grad_output.numel() == geometry.batch * geometry.channels * geometry.num_output(),
-      "softpool: grad_output must have the size of the output"
-  );
-  STD_TORCH_CHECK(
-      grad_output.scalar_type() == input.scalar_type(), "softpool: grad_output must have the dtype of input"
-  );
+  check_grad_output(grad_output, input, geometry);
   const bool channels_last = is_channels_last(input);
   const MemoryFormat format = choose_memory_format(input, channels_last);
   const Tensor source = torch::stable::contiguous(input, format);
   const Tensor gradient = torch::stable::contiguous(grad_output, format);
-  std::vector<int64_t> size;
-  for (int64_t dim = 0; dim < input.dim(); ++dim) {
-    size.push_back(input.size(dim));
-  }
-  Tensor grad_input = create_output(input, size, format);
+  Tensor grad_input = create_output(input, get_size(input), format);
   if (grad_input.numel() == 0) {
     return grad_input;
   }
+  ask_for_huge_pages(grad_input);
   dispatch(input.scalar_type(), [&](auto zero) {
     using T = decltype(zero);
     const Softmax<accumulator_t<T>> softmax(temperature, geometry.num_cells(), exact_gradient);

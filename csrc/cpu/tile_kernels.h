@@ -14,6 +14,7 @@
 #pragma once
 
 #include "../geometry.h"
+#include "../softmax_constants.h"
 #include "lane_kernels.h"
 
 #include <algorithm>
@@ -27,33 +28,13 @@ namespace videosoft {
 constexpr int kLanes = 32;
 constexpr int64_t kMaxStoredCells = 64; // larger windows are read and exponentiated again instead of kept
 
-template <typename T>
-struct Accumulator {
-  using type = float;
-};
-template <>
-struct Accumulator<double> {
-  using type = double;
-};
-template <typename T>
-using accumulator_t = typename Accumulator<T>::type;
-
 template <typename A>
 struct Softmax {
   SoftmaxConstants<A> constants;
   bool exact_gradient;
 
-  Softmax(double b, int64_t num_cells, bool exact) : exact_gradient(exact) {
-    constexpr double kLargest = std::numeric_limits<A>::max();
-    double scale = 1.0;
-    if (b < 0x1p-100) {
-      while (scale * 2 * static_cast<double>(num_cells) > 1.0) {
-        scale /= 2;
-      }
-    }
-    const double temperature = std::min(b / scale, kLargest);
-    const double lowest = temperature > 0 ? std::max(kSmallestExponent<A> / temperature, -kLargest) : -kLargest;
-    constants = {static_cast<A>(temperature), static_cast<A>(scale), static_cast<A>(1 / scale), static_cast<A>(lowest)};
+  Softmax(double b, int64_t num_cells, bool exact)
+      : constants(create_softmax_constants<A>(b, num_cells)), exact_gradient(exact) {
   }
 };
 

@@ -8,6 +8,8 @@ from softpool_oracle import TOLERANCES
 
 from videosoft.ops import softpool1d, softpool2d
 
+RUNS_ON_GPU = True
+
 INF, NAN = math.inf, math.nan
 GRADIENTS = ["exact", "paper"]
 

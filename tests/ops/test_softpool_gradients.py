@@ -7,6 +7,8 @@ from softpool_oracle import Case
 from videosoft.ops import reference
 from videosoft.ops._window import create_window
 
+RUNS_ON_GPU = True
+
 CASES = [
     Case((7,), 3, 2, 1),
     Case((4, 5), (3, 2), (2, 1), (1, 0), ceil_mode=True),

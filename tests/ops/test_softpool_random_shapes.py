@@ -1,12 +1,16 @@
 """Shapes and windows that nobody thought of, against the float64 reference."""
 
 import hypothesis.strategies as st
+import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from softpool_oracle import TOLERANCES, Case, lay_out
 
 from videosoft.ops import reference
 from videosoft.ops._window import create_window
+
+RUNS_ON_GPU = True
+pytestmark = pytest.mark.usefixtures("kernels")
 
 
 @st.composite
@@ -22,7 +26,7 @@ def draw_cases(draw: st.DrawFn) -> Case:
     return Case(size, kernel, stride, padding, draw(st.booleans()))
 
 
-@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@settings(max_examples=400, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(
     case=draw_cases(),
     num_channels=st.integers(1, 40),

@@ -9,6 +9,8 @@ from videosoft.ops import reference, softpool1d, softpool2d, softpool3d
 from videosoft.ops._library import LOAD_ERROR
 from videosoft.ops._window import create_window
 
+RUNS_ON_GPU = True
+
 AVG_POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 

@@ -30,7 +30,7 @@ cd "$folder"
 
 # CXXFLAGS come after the flags of setup.py, so that -O1 -g replaces -O3 -g0.
 sanitize="-fsanitize=address,undefined -fno-sanitize-recover=all"
-VIDEOSOFT_CXXFLAGS="-O1 -g -fno-omit-frame-pointer $sanitize" LDFLAGS="$sanitize" CXX=g++ \
+VIDEOSOFT_NO_CUDA=1 VIDEOSOFT_CXXFLAGS="-O1 -g -fno-omit-frame-pointer $sanitize" LDFLAGS="$sanitize" CXX=g++ \
   "$python" setup.py build_ext --inplace
 
 # No search for leaks: Python and torch keep what they allocate until the process ends.

@@ -11,6 +11,7 @@ from videosoft.ops import _registration
 
 BACKEND_VARIABLE = "VIDEOSOFT_BACKEND"
 LIBRARY_PATH = Path(__file__).with_name("_softpool.so")
+CUDA_LIBRARY_PATH = Path(__file__).with_name("_softpool_cuda.so")
 
 
 class Backend(NamedTuple):
@@ -33,6 +34,9 @@ def choose_backend(device_type: str) -> Backend:
     obstacle = find_obstacle(device_type)
     if obstacle is not None:
         return Backend("reference", obstacle)
+    if device_type == "cuda":
+        here = "" if torch.cuda.is_available() else " (torch sees no GPU here)"
+        return Backend("compiled", f"kernels of {CUDA_LIBRARY_PATH.name}, dispatched to cuda{here}")
     return Backend("compiled", f"kernels of {LIBRARY_PATH.name}, dispatched to {device_type}")
 
 
@@ -46,13 +50,15 @@ def find_obstacle(device_type: str) -> str | None:
                 f" (the fastest backend that runs is then chosen), got {forced!r}"
             )
         return f"forced by the environment variable {BACKEND_VARIABLE}=reference"
-    if device_type != "cpu":
-        return f"there are no compiled kernels for {device_type}: plain PyTorch runs on it"
-    return LOAD_ERROR
+    if device_type == "cpu":
+        return LOAD_ERROR
+    if device_type == "cuda":
+        return CUDA_LOAD_ERROR
+    return f"there are no compiled kernels for {device_type}: plain PyTorch runs on it"
 
 
 def _load_library() -> str | None:
-    """Load the kernels and register what PyTorch needs besides; why that failed, or None."""
+    """Load the CPU's kernels, with the schemas, and register what PyTorch needs besides; why that failed, or None."""
     if not LIBRARY_PATH.is_file():
         return (
             f"{LIBRARY_PATH.name} is not built (there was no C++ compiler, or VIDEOSOFT_NO_EXT was set):"
@@ -63,12 +69,35 @@ def _load_library() -> str | None:
         _registration.register()
     except (OSError, RuntimeError, AttributeError) as error:
         # A library of another platform, another torch or older sources must not break the import.
-        summary = str(error).strip().splitlines()[0]
-        return (
-            f"{LIBRARY_PATH.name} does not work with torch {torch.__version__} ({summary}):"
-            " rebuild it with `python setup.py build_ext --inplace`"
-        )
+        return _explain(LIBRARY_PATH, error)
     return None
 
 
+def _load_cuda_library() -> str | None:
+    """Load the CUDA kernels, which register themselves on the schemas; why that failed or was not tried, or None."""
+    if LOAD_ERROR is not None:
+        return LOAD_ERROR
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built without CUDA"
+    if not CUDA_LIBRARY_PATH.is_file():
+        return (
+            f"{CUDA_LIBRARY_PATH.name} is not built (there was no nvcc, or VIDEOSOFT_NO_CUDA was set):"
+            " run `python setup.py build_ext --inplace`; until then plain PyTorch runs on cuda"
+        )
+    try:
+        torch.ops.load_library(str(CUDA_LIBRARY_PATH))
+    except (OSError, RuntimeError) as error:
+        return _explain(CUDA_LIBRARY_PATH, error)
+    return None
+
+
+def _explain(path: Path, error: Exception) -> str:
+    summary = str(error).strip().splitlines()[0]
+    return (
+        f"{path.name} does not work with torch {torch.__version__} ({summary}):"
+        " rebuild it with `python setup.py build_ext --inplace`"
+    )
+
+
 LOAD_ERROR = _load_library()
+CUDA_LOAD_ERROR = _load_cuda_library()
