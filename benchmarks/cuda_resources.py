@@ -21,7 +21,7 @@ import torch
 from torch.utils.cpp_extension import include_paths
 
 ROOT = Path(__file__).resolve().parents[1]
-DEFAULT_OUTPUT = ROOT / "benchmarks" / "results" / "softpool_cuda_resources.json"
+DEFAULT_OUTPUT = ROOT / "benchmarks" / "results" / "cuda_resources.json"
 TORCH_TARGET_VERSION = "0x020a000000000000"
 
 ENTRY = re.compile(

@@ -1,7 +1,7 @@
 // The forward: each thread a patch of windows, or one window of one channel where no patch fits.
 //
 // kBlocksAtOnce is how many blocks a multiprocessor must be able to hold, which limits the registers of a thread: as
-// many as there can be without spilling any (benchmarks/results/softpool_cuda_resources.json).
+// many as there can be without spilling any (benchmarks/results/cuda_resources.json).
 
 #pragma once
 

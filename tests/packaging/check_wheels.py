@@ -26,7 +26,7 @@ from videosoft.atomic_files import check_output_folder, write_json
 from videosoft.errors import InputError, run_command
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = ("numpy", "pytest", "setuptools>=77", "wheel", "ninja", "build")
+TOOLS = ("numpy", "pytest", "hypothesis", "setuptools>=77", "wheel", "ninja", "build")
 WHEEL_TAG = "cp310-abi3-linux_x86_64"
 REPORT = (
     "import json, torch, videosoft.ops as ops; "
