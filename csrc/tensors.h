@@ -46,6 +46,13 @@ inline MemoryFormat choose_memory_format(const Tensor& input, bool channels_last
   return input.dim() == 4 ? MemoryFormat::ChannelsLast : MemoryFormat::ChannelsLast3d;
 }
 
+// The numbers of a tensor side by side in the order of the format. PyTorch is asked only where a copy is needed: every
+// call through its dispatcher costs time, which small inputs feel.
+inline Tensor make_dense(const Tensor& tensor, bool channels_last, MemoryFormat format) {
+  const bool is_dense = channels_last ? is_channels_last(tensor) : tensor.is_contiguous();
+  return is_dense ? tensor : torch::stable::contiguous(tensor, format);
+}
+
 inline Tensor create_output(const Tensor& like, const std::vector<int64_t>& size, MemoryFormat format) {
   return torch::stable::empty(size, like.scalar_type(), std::nullopt, like.device(), std::nullopt, format);
 }

@@ -47,7 +47,7 @@ Tensor softpool_forward(
   const bool channels_last = is_channels_last(input);
   const MemoryFormat format = choose_memory_format(input, channels_last);
   const OnDevice device(input);
-  const Tensor source = torch::stable::contiguous(input, format);
+  const Tensor source = make_dense(input, channels_last, format);
   Tensor output = create_output(input, get_output_size(geometry, input.dim()), format);
   if (output.numel() == 0) {
     return output;
@@ -79,8 +79,8 @@ Tensor softpool_backward(
   const bool channels_last = is_channels_last(input);
   const MemoryFormat format = choose_memory_format(input, channels_last);
   const OnDevice device(input);
-  const Tensor source = torch::stable::contiguous(input, format);
-  const Tensor gradient = torch::stable::contiguous(grad_output, format);
+  const Tensor source = make_dense(input, channels_last, format);
+  const Tensor gradient = make_dense(grad_output, channels_last, format);
   Tensor grad_input = create_output(input, get_size(input), format);
   if (grad_input.numel() == 0) {
     return grad_input;
