@@ -30,13 +30,13 @@ check: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 	$(MAKE) --no-print-directory sanitize
+	$(MAKE) --no-print-directory rehearse
 
 # The operator's tests alone, on kernels that stop at the first read or write out of bounds.
 sanitize: setup
 	bash tests/sanitizers/sanitize.sh $(BIN)/python
 
-# The operator's tests on the CUDA kernels, compiled for the host: no GPU is needed. It takes minutes, so that `test` does
-# without.
+# The operator's tests on the CUDA kernels, compiled for the host: no GPU is needed.
 rehearse: setup
 	bash tests/cuda_rehearsal/rehearse.sh $(BIN)/python
 
