@@ -37,8 +37,14 @@ from videosoft.ops._window import create_window
 
 FORMAT_VERSION = 1
 ROOT = Path(__file__).resolve().parents[1]
-PASSES = ("forward", "forward_backward")
+# The backward alone is for GPUs, where autograd's work on the CPU does not count.
+PASSES = {"cpu": ("forward", "forward_backward"), "cuda": ("forward", "backward", "forward_backward")}
 LAYOUTS = ("contiguous", "channels_last")
+POOLINGS_ON_GPU = (
+    Pooling("3d_2", (32, 64, 16, 56, 56), (2, 2, 2), (2, 2, 2), (0, 0, 0)),
+    Pooling("3d_1x3x3", (32, 64, 8, 112, 112), (1, 3, 3), (1, 2, 2), (0, 1, 1)),
+    Pooling("3d_3", (32, 64, 16, 56, 56), (3, 3, 3), (2, 2, 2), (1, 1, 1)),
+)
 POOLINGS = (
     Pooling("3d_2", (2, 64, 16, 56, 56), (2, 2, 2), (2, 2, 2), (0, 0, 0)),
     Pooling("3d_1x3x3", (2, 64, 8, 112, 112), (1, 3, 3), (1, 2, 2), (0, 1, 1)),
@@ -114,17 +120,23 @@ def main() -> None:
 
     load_at_start = round(os.getloadavg()[0], 2)
     started = datetime.datetime.now(datetime.timezone.utc)
-    poolings = [replace(pooling, shape=(1, 8, *pooling.shape[2:])) for pooling in POOLINGS] if args.quick else POOLINGS
+    poolings = POOLINGS_ON_GPU if device.type == "cuda" else POOLINGS
+    if args.quick:
+        poolings = tuple(replace(pooling, shape=(1, 8, *pooling.shape[2:])) for pooling in poolings)
     dtypes = [torch.float32, torch.bfloat16] + ([torch.float16] if device.type == "cuda" else [])
     clock = Clock(device)
     rows, small = [], []
-    groups = list(itertools.product(poolings, LAYOUTS, dtypes))
-    with tqdm(total=len(groups) * 2 + 1, unit="group", disable=None) as progress:
-        for pooling, layout, dtype in groups:
-            for pass_name in PASSES:
-                progress.set_description(f"{pooling.name} {layout} {name_dtype(dtype)} {pass_name}")
+    groups = list(itertools.product(poolings, LAYOUTS, dtypes, PASSES[device.type]))
+    deadline = time.monotonic() + (args.seconds or math.inf)
+    left_out = 0
+    with tqdm(total=len(groups) + 1, unit="group", disable=None) as progress:
+        for pooling, layout, dtype, pass_name in groups:
+            progress.set_description(f"{pooling.name} {layout} {name_dtype(dtype)} {pass_name}")
+            if time.monotonic() > deadline:
+                left_out += 1
+            else:
                 rows += measure_group(pooling, layout, dtype, pass_name, device, clock, args)
-                progress.update()
+            progress.update()
         progress.set_description("small")
         small = measure_small(clock, device, args)
         progress.update()
@@ -138,6 +150,8 @@ def main() -> None:
         "date": started.strftime("%Y-%m-%d %H:%M UTC"),
         "quick": args.quick,
         "rounds": args.rounds,
+        # Groups of rows for which --seconds did not suffice.
+        "left_out": left_out,
         # What else kept the processor busy: this run alone comes to the number of threads.
         "load_average": {"start": load_at_start, "end": round(os.getloadavg()[0], 2)},
         "device": describe_device(device),
@@ -149,6 +163,8 @@ def main() -> None:
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_json(args.output, record)
     print(f"{len(rows) + len(small)} rows in {args.output}")
+    if left_out:
+        print(f"{left_out} of {len(groups)} groups left out: {args.seconds} seconds were over")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -165,6 +181,8 @@ def parse_arguments() -> argparse.Namespace:
         metavar="TEXT",
         help="only what has TEXT in its label, such as 3d_2/contiguous/float32/forward/softpool",
     )
+    parser.add_argument("--without", action="append", default=[], metavar="NAME", help="leave this operation out")
+    parser.add_argument("--seconds", type=float, help="begin no group of rows after this time (default: no limit)")
     args = parser.parse_args()
     args.output = args.output or ROOT / "benchmarks" / "results" / f"softpool_{args.device}.json"
     if args.rounds is None:
@@ -187,7 +205,11 @@ def measure_group(
     """One row for each operation on one shape, layout, dtype and pass; the operations take turns."""
     num_input, num_output = math.prod(pooling.shape), math.prod(pooling.output_shape)
     # Forward: read x, write y. Backward: read x and dy, write dx.
-    num_moved = num_input + num_output + (2 * num_input + num_output if pass_name == "forward_backward" else 0)
+    num_moved = {
+        "forward": num_input + num_output,
+        "backward": 2 * num_input + num_output,
+        "forward_backward": 3 * num_input + 2 * num_output,
+    }[pass_name]
     prefix = f"{pooling.name}/{layout}/{name_dtype(dtype)}/{pass_name}"
     common = {
         **describe_pooling(pooling),
@@ -197,7 +219,13 @@ def measure_group(
         "bytes_by_definition": num_moved * dtype.itemsize,
         "bytes_of_copy": num_moved // 2 * 2 * dtype.itemsize,
     }
-    operations = {f"{prefix}/{name}": (name, "normal", 1.0, call) for name, call in create_operations(pooling).items()}
+    available = create_operations(pooling)
+    peers = set(available) - {"softpool"}
+    if unknown := set(args.without) - peers:
+        raise InputError(f"--without {unknown.pop()}: what can be left out is {', '.join(sorted(peers))}")
+    operations = {
+        f"{prefix}/{name}": (name, "normal", 1.0, call) for name, call in available.items() if name not in args.without
+    }
     ours = operations[f"{prefix}/softpool"][-1]
     operations[f"{prefix}/softpool_large"] = ("softpool", "large", LARGE, ours)
     wanted = {label: operation for label, operation in operations.items() if args.only in label}
@@ -233,7 +261,7 @@ def measure_small(clock: Clock, device: torch.device, args: argparse.Namespace) 
     gradient = torch.randn(SMALL.output_shape, device=device)
     num_calls = 10 if args.quick else 200
     jobs = []
-    for pass_name in ("inference_mode", *PASSES):
+    for pass_name in ("inference_mode", *PASSES["cpu"]):
         for name, pool in (("softpool", softpool3d), ("max_pool", F.max_pool3d)):
             label = f"{SMALL.name}/{pass_name}/{name}"
             if args.only in label:
@@ -307,7 +335,19 @@ def create_call(
     if pass_name == "forward":
         rotation = itertools.cycle(inputs)
         return lambda: operation(next(rotation))
-    tracked_rotation = itertools.cycle([input.detach().requires_grad_() for input in inputs])
+    tracked = [input.detach().requires_grad_() for input in inputs]
+    if pass_name == "backward":
+        graphs: list[tuple[torch.Tensor, torch.Tensor]] = []
+        turns = itertools.count()
+
+        def go_back() -> torch.Tensor:
+            # In the first call, which is not timed, and where what a peer cannot do is noted.
+            if not graphs:
+                graphs.extend((operation(input), input) for input in tracked)
+            return torch.autograd.grad(*graphs[next(turns) % len(graphs)], gradient, retain_graph=True)[0]
+
+        return go_back
+    tracked_rotation = itertools.cycle(tracked)
 
     def go_both_ways() -> torch.Tensor:
         input = next(tracked_rotation)

@@ -30,6 +30,7 @@ TITLES = {
 }
 PASS_TITLES = {
     "forward": "forward",
+    "backward": "backward",
     "forward_backward": "forward and backward",
     "inference_mode": "forward in inference_mode",
 }
@@ -41,7 +42,8 @@ where PyTorch does not offer the operation. "SoftPool" is `videosoft.ops.softpoo
 "compiled" is `torch.compile`.
 "copy of the bytes" is `Tensor.copy_` of as many bytes as the operation must read and write if it touches everything
 once (forward: x and y; backward: x, dy and dx). It writes to memory that is there already; the others make new results.
-Forward is without gradients; forward and backward is `torch.autograd.grad(y, x, g)`, the forward included."""
+Forward is without gradients; backward (GPUs only) is `torch.autograd.grad` on a graph that is kept; forward and
+backward is `torch.autograd.grad(y, x, g)`, the forward included."""
 
 
 def main() -> None:
@@ -114,7 +116,7 @@ def render_document(records: list[dict[str, Any]]) -> str:
         parts += [f"## {record['device']['name']}", describe_run(record)]
         parts += [f"![Bars of the table below]({name_chart(record).name})", f"Command: `{record['command']}`"]
         cells = collect_cells(record)
-        for pass_name in ("forward", "forward_backward"):
+        for pass_name in dict.fromkeys(row["pass"] for row in record["rows"]):
             groups = {(row["pooling"], row["layout"], row["dtype"]) for row in record["rows"]}
             rows = [
                 [title, layout, dtype]
