@@ -100,7 +100,10 @@ def compute_output_size(input_size: Sequence[int], window: Window) -> tuple[int,
         # Only a stride past the window's inner part can start a window too late; the minimum, and not a branch on
         # the length, keeps a symbolic length free.
         if window.ceil_mode and stride + pad > kernel:
-            count = torch.sym_min(count, (length + pad - 1) // stride + 1)  # type: ignore[assignment]
+            last = (length + pad - 1) // stride + 1
+            # torch 2.10 cannot compile sym_min of plain numbers.
+            is_plain = isinstance(count, int) and isinstance(last, int)
+            count = min(count, last) if is_plain else torch.sym_min(count, last)  # type: ignore[assignment]
         if length < 1 or count < 1:
             raise InputError(
                 f"input is too small for the window: spatial size {tuple(input_size)} with"
