@@ -119,10 +119,15 @@ def test_short_video_by_load_views(root: Path) -> None:
 
 
 def test_training_clip_without_freedom_is_the_whole_frame(root: Path, decode_all: DecodeAll) -> None:
-    # 10 frames leave one start.  An area of 1 fits 48 x 64 at the ratio of 4/3 only, else torchvision takes it whole.
+    # 10 frames leave one start, and an area of 1 at the frame's own ratio leaves one part.
     preprocessing = Preprocessing(num_frames=10, sampling_stride=1, short_side=32, crop=32)
     dataset = create_dataset(
-        root, preprocessing=preprocessing, training=True, random_scale=(1.0, 1.0), horizontal_flip=False
+        root,
+            preprocessing=preprocessing,
+            training=True,
+            random_scale=(1.0, 1.0),
+            random_ratio=(64 / 48, 64 / 48),
+            horizontal_flip=False,
     )
     expected = np.stack(
         [

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Literal, TypedDict
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from videosoft.data.annotations import VideoRecord, read_annotations
 from videosoft.data.decoding import ShortVideoError, VideoDecodeError, open_video
 from videosoft.data.preprocessing import Preprocessing
+from videosoft.data.samplers import ClipDraw
 from videosoft.data.sampling import loop_clip, sample_random_clip
 from videosoft.data.transforms import random_horizontal_flip, random_resized_crop
 from videosoft.data.views import ShortVideos, load_views
@@ -96,13 +98,16 @@ class KineticsDataset(Dataset[VideoSample]):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> VideoSample:
+    def __getitem__(self, draw: int | ClipDraw) -> VideoSample:
+        index, seed = draw if isinstance(draw, ClipDraw) else ClipDraw(draw, int(torch.randint(2**62, ())))
         record = self.records[index]
         if record.status == "missing":
             return _create_sample(record, "missing", record.reason, None)
         try:
             if self.training:
-                video = self._load_random_clip(record.path)
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(seed)
+                    video = self._load_random_clip(record.path)
             else:
                 video = load_views(
                     record.path, self.preprocessing, self.num_clips, self.num_crops, short_videos=self.short_videos

@@ -1,5 +1,6 @@
 """Kinetics-layout data for Lightning: which split feeds which stage, and how clips are batched."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +9,8 @@ import lightning as L
 from torch.utils.data import DataLoader
 
 from videosoft.data import KINETICS_MEAN, KINETICS_STD, KineticsDataset, Preprocessing, collate_clips
+from videosoft.data.loader import ResumableLoader
+from videosoft.data.samplers import TrainingSampler
 from videosoft.errors import InputError
 
 
@@ -48,6 +51,7 @@ class KineticsDataModule(L.LightningDataModule):
         num_workers: processes that decode.
         test_views: CLIPSxCROPS of a test video.
         class_names: names in the order of the logits.
+        seed: of the order of the training videos and of all draws about their clips; null: that of seed_everything.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class KineticsDataModule(L.LightningDataModule):
         num_workers: int = 2,
         test_views: str = "10x3",
         class_names: list[str] | None = None,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -94,8 +99,11 @@ class KineticsDataModule(L.LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.test_views = parse_views(test_views)
+        self._seed = seed
         self._class_names = tuple(class_names) if class_names else None
         self._datasets: dict[str, KineticsDataset] = {}
+        self._train_loader: ResumableLoader | None = None
+        self._loader_state: dict[str, Any] | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -114,6 +122,10 @@ class KineticsDataModule(L.LightningDataModule):
             if role not in self._datasets:
                 self._datasets[role] = self._create_dataset(role)
 
+    def get_dataset(self, role: Literal["train", "val", "test"]) -> KineticsDataset:
+        """The data set of a role; known after :meth:`setup` of a stage that uses it."""
+        return self._datasets[role]
+
     def describe_data(self) -> dict[str, Any]:
         """Hash and coverage of each split in use, for the checkpoint."""
         return {
@@ -121,10 +133,38 @@ class KineticsDataModule(L.LightningDataModule):
             "coverage": {role: dataset.coverage() for role, dataset in self._datasets.items()},
         }
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> ResumableLoader:
         dataset = self._datasets["train"]
-        # A last batch of one clip would leave batch norm nothing to normalise by; every epoch shuffles anew.
-        return self._create_loader("train", shuffle=True, drop_last=len(dataset) >= self.batch_size)
+        trainer = self.trainer
+        sampler = TrainingSampler(
+            len(dataset),
+            self.batch_size,
+            seed=self._find_seed(),
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        self._train_loader = ResumableLoader(
+            dataset,
+            sampler,
+            data_hash=dataset.manifest_hash,
+            num_workers=self.num_workers,
+            collate_fn=collate_clips,
+            persistent_workers=self.num_workers > 0,
+        )
+        if self._loader_state is not None:
+            self._train_loader.load_state_dict(self._loader_state)
+        return self._train_loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the training data are in their epoch, for the checkpoint."""
+        return {"train_loader": self._train_loader.state_dict()} if self._train_loader is not None else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        # Lightning's own way comes too late: the loader is made before its state is restored, as soon as somebody asks
+        # for the number of steps (as a schedule does).
+        self._loader_state = state_dict.get("train_loader")
+        if self._train_loader is not None and self._loader_state is not None:
+            self._train_loader.load_state_dict(self._loader_state)
 
     def val_dataloader(self) -> DataLoader:
         return self._create_loader("val")
@@ -155,14 +195,14 @@ class KineticsDataModule(L.LightningDataModule):
         self._class_names = dataset.class_names
         return dataset
 
-    def _create_loader(
-        self, role: str, *, batch_size: int | None = None, shuffle: bool = False, drop_last: bool = False
-    ) -> DataLoader:
+    def _find_seed(self) -> int:
+        # Lightning hands the seed of seed_everything on to the processes of a distributed run by this variable.
+        return self._seed if self._seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
+
+    def _create_loader(self, role: str, *, batch_size: int | None = None) -> DataLoader:
         return DataLoader(
             self._datasets[role],
             batch_size=self.batch_size if batch_size is None else batch_size,
-            shuffle=shuffle,
-            drop_last=drop_last,
             num_workers=self.num_workers,
             collate_fn=collate_clips,
             persistent_workers=self.num_workers > 0 and role != "test",
