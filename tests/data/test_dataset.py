@@ -123,11 +123,11 @@ def test_training_clip_without_freedom_is_the_whole_frame(root: Path, decode_all
     preprocessing = Preprocessing(num_frames=10, sampling_stride=1, short_side=32, crop=32)
     dataset = create_dataset(
         root,
-            preprocessing=preprocessing,
-            training=True,
-            random_scale=(1.0, 1.0),
-            random_ratio=(64 / 48, 64 / 48),
-            horizontal_flip=False,
+        preprocessing=preprocessing,
+        training=True,
+        random_scale=(1.0, 1.0),
+        random_ratio=(64 / 48, 64 / 48),
+        horizontal_flip=False,
     )
     expected = np.stack(
         [
