@@ -1,4 +1,4 @@
-"""Training batches that go on in the middle of an epoch (docs/decisions/0010-resuming-an-epoch.md)."""
+"""Training batches that go on in the middle of an epoch (docs/decisions/0011-resuming-an-epoch.md)."""
 
 import time
 from collections.abc import Callable, Iterator
