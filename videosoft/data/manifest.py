@@ -65,8 +65,10 @@ def write_manifest(path: str | Path, table: pa.Table, *, class_names: Sequence[s
     return manifest
 
 
-def read_manifest(path: str | Path) -> Manifest:
+def read_manifest(path: str | Path, *, with_checksums: bool = True) -> Manifest:
     """Read what :func:`write_manifest` wrote; nothing in the file is trusted.  Further columns are ignored.
+
+    Without the checksums, which are most of the bytes and nothing that training asks for, their column is left out.
 
     Raises:
         InputError: not such a file, written by a newer version, damaged, lacking a column, with a wrong type, or with
@@ -79,7 +81,8 @@ def read_manifest(path: str | Path) -> Manifest:
         with pq.ParquetFile(path, read_dictionary=list(REPEATED_COLUMNS)) as file:
             metadata = _read_metadata(file.schema_arrow.metadata or {}, path)
             _check_columns(file.schema_arrow, path)
-            table = file.read(columns=RECORD_SCHEMA.names).select(RECORD_SCHEMA.names)
+            columns = [name for name in RECORD_SCHEMA.names if with_checksums or name != "checksum"]
+            table = file.read(columns=columns).select(columns)
         table = table.replace_schema_metadata(None).unify_dictionaries().combine_chunks()
         table.validate(full=True)
     except (pa.ArrowException, OSError) as error:

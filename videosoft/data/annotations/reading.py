@@ -162,7 +162,7 @@ def create_entry_table(
 
 
 def _read_from_manifest(path: Path, root: Path, split: str, class_names: Sequence[str] | None) -> AnnotationList:
-    manifest = read_manifest(path)
+    manifest = read_manifest(path, with_checksums=False)
     table = manifest.table
     splits, statuses = table.column("split"), table.column("status").cast(pa.string())
     wanted = SplitFilter(split)
@@ -172,7 +172,7 @@ def _read_from_manifest(path: Path, root: Path, split: str, class_names: Sequenc
     if len(named) > 1:
         raise InputError(f"{path} has the splits {', '.join(sorted(named))}, which are names of one; index them as one")
     is_listed = pc.and_(pc.equal(splits.cast(pa.string()), named[0]), pc.not_equal(statuses, "duplicate"))
-    table = table.filter(is_listed).drop_columns(["checksum"])
+    table = table.filter(is_listed)
     num_videos = pc.count_distinct(table.column("video_id")).as_py()
     if num_videos != table.num_rows:
         raise InputError(f"{path} has {table.num_rows - num_videos} videos twice in the split {named[0]!r}")

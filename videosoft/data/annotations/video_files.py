@@ -14,11 +14,11 @@ from videosoft.errors import InputError
 class Location(NamedTuple):
     """Where a listed video lies, relative to the root, or where it was expected.
 
-    ``mislabelled``: it lies in the folder of another class.
+    ``mislabelled``: it lies in the folder of another class, or is listed under two; ``duplicate``: listed before.
     """
 
     path: str
-    status: Literal["ok", "missing", "mislabelled"]
+    status: Literal["ok", "missing", "mislabelled", "duplicate"]
     reason: str
 
 
