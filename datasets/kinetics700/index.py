@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import get_args
 import pyarrow as pa
 import pyarrow.compute as pc
 from probe_journal import ProbeJournal
-from probing import Probed, probe_videos
+from probing import Probed, clean_reason, probe_videos
 from tqdm import tqdm
 
 from videosoft.atomic_files import check_output_folder
@@ -35,7 +36,7 @@ from videosoft.data.coverage import (
     describe_coverage,
     write_coverage,
 )
-from videosoft.data.manifest import Manifest, write_manifest
+from videosoft.data.manifest import Manifest, check_rows, write_manifest
 from videosoft.data.records import RECORD_SCHEMA
 from videosoft.errors import InputError
 
@@ -56,8 +57,8 @@ def add_index_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     parser = subparsers.add_parser(
         "index",
         help="make the manifest: every listed video with its file, frames, checksum and status",
-        description="Open every listed video once and write what is found into a manifest (Parquet), which training and "
-        "evaluation take as their list. Done work is kept: an interrupted run goes on where it was.",
+        description="Open every listed video once and write what is found into a manifest (Parquet), which training "
+        "and evaluation take as their list. Done work is kept: an interrupted run goes on where it was.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--root", type=Path, required=True, help="folder with the videos")
@@ -115,8 +116,13 @@ def run_index(arguments: argparse.Namespace) -> None:
         for split in (lists or _find_splits(root))
     ]
     table, class_names = create_manifest_table(listed, asked_names)
+    check_rows(table, class_names, "the list")  # not after hours of work
     with ProbeJournal(output.with_name(f"{output.name}.journal")) as journal:
-        probed = _probe_files(root, table, journal, arguments.workers, arguments.time_limit)
+        try:
+            probed = _probe_files(root, table, journal, arguments.workers, arguments.time_limit)
+        except KeyboardInterrupt:
+            print(f"{journal.num_written:,} videos done and kept; the same command goes on from there", file=sys.stderr)
+            raise
     table = add_probed(table, probed)
     manifest = write_manifest(output, table, class_names=class_names, root=root)
     coverage = compute_coverage(table, clip_span=arguments.clip_span)
@@ -223,8 +229,8 @@ def _mark_repeated(entries: Sequence[Entry], locations: Sequence[Location]) -> l
         path = locations[original].path
         if other.label_name != entry.label_name:
             reason = f"listed as {other.label_name!r} ({other.where}) and as {entry.label_name!r} ({entry.where})"
-            marked[original] = Location(path, "mislabelled", reason)
-        marked[number] = Location(path, "duplicate", f"listed before at {other.where}")
+            marked[original] = Location(path, "mislabelled", clean_reason(reason))
+        marked[number] = Location(path, "duplicate", clean_reason(f"listed before at {other.where}"))
     return marked
 
 
@@ -238,7 +244,7 @@ def _probe_files(
     for path in paths:
         full_path = str(root / path)
         try:
-            known = journal.find(full_path, os.stat(full_path))  # noqa: PTH116 (650,000 of them)
+            known = journal.find(path, os.stat(full_path))  # noqa: PTH116 (650,000 of them)
         except OSError:
             known = None
         if known is None:
@@ -252,7 +258,7 @@ def _probe_files(
         tqdm(total=len(waiting), desc=reused, unit="video", mininterval=0.5, disable=not waiting) as progress,
     ):
         for full_path, found in results:
-            journal.add(full_path, found)
+            journal.add(waiting[full_path], found)
             probed[waiting[full_path]] = found
             progress.update()
     return probed

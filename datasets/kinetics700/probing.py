@@ -6,7 +6,7 @@ import multiprocessing
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -91,7 +91,7 @@ def probe_videos(
     num_workers: int,
     time_limit_seconds: float,
     probe: Callable[[str], Probed] = probe_video,
-) -> Iterator[tuple[str, Probed]]:
+) -> Generator[tuple[str, Probed], None, None]:
     """Probe files in as many processes as there are workers, each result as it comes.
 
     A probe that takes longer than the limit, or that takes its process with it, makes its file unreadable; the process
@@ -203,13 +203,13 @@ class _Worker(threading.Thread):
         return here
 
     def _end_process(self) -> None:
-        if self._process is not None:
-            self._process.kill()  # SIGKILL: it ends a stopped process too
-            self._process.join()
-            self._process.close()
-        if self._connection is not None:
-            self._connection.close()
         with self._lock:
+            if self._process is not None:
+                self._process.kill()  # SIGKILL: it ends a stopped process too
+                self._process.join()
+                self._process.close()
+            if self._connection is not None:
+                self._connection.close()
             self._process, self._connection = None, None
 
 

@@ -50,7 +50,7 @@ def write_manifest(path: str | Path, table: pa.Table, *, class_names: Sequence[s
         InputError: the rows contradict the class names or themselves; the file cannot be written.
     """
     names = check_class_names(class_names)
-    _check_values(table, names, "the manifest")
+    check_rows(table, names, "the manifest")
     manifest = Manifest(table=table, class_names=names, hashes=_hash_splits(table), root=str(root))
     metadata = {
         "format_version": FORMAT_VERSION,
@@ -88,8 +88,42 @@ def read_manifest(path: str | Path, *, with_checksums: bool = True) -> Manifest:
     except (pa.ArrowException, OSError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} is not a readable Parquet file: {first_line}; make it anew by index") from None
-    _check_values(table, metadata["class_names"], str(path))
+    check_rows(table, metadata["class_names"], str(path))
     return Manifest(table, metadata["class_names"], metadata["hashes"], metadata["root"])
+
+
+def check_rows(table: pa.Table, class_names: Sequence[str], where: str) -> None:
+    """See that the rows of a manifest can be trusted: their paths, names, labels and statuses.
+
+    Raises:
+        InputError: a row is wrong; its number from 0 is told after ``where``.
+    """
+    for name in RECORD_SCHEMA.names:
+        if name not in _MAY_BE_NULL and table.column(name).null_count:
+            row = _find_first(pc.is_null(table.column(name)))
+            raise InputError(f"{where}: row {row} has no {name}")
+    for name, pattern, problem in (
+        ("path", _LEAVES_ROOT, "leaves the root or is no plain relative path"),
+        ("path", _CONTROL, "has control characters"),
+        ("video_id", _CONTROL, "has control characters"),
+        ("video_id", r"^$|[/\\]", "is empty or has a path separator"),
+        ("group_id", _CONTROL, "has control characters"),
+        ("label_name", _CONTROL, "has control characters"),
+        ("split", r"^$|[/\\]|" + _CONTROL, "is empty, or has separators or control characters"),
+        ("reason", _CONTROL, "has control characters"),
+    ):
+        found = _match(table.column(name), pattern)
+        if pc.any(found).as_py():
+            row = _find_first(found)
+            value = table.column(name)[row].as_py()
+            raise InputError(f"{where}: row {row}: {name} {problem}: {quote(value)}")
+    _check_known(table.column("status"), MANIFEST_STATUSES, where, "status")
+    expected = pc.index_in(table.column("label_name").cast(pa.string()), value_set=pa.array(class_names, pa.string()))
+    wrong = pc.invert(pc.equal(pc.fill_null(expected, -1), table.column("label")))
+    if pc.any(wrong).as_py():
+        row = _find_first(wrong)
+        label, name = (table.column(column)[row].as_py() for column in ("label", "label_name"))
+        raise InputError(f"{where}: row {row} has the label {label} and the name {quote(name)}, unlike the class names")
 
 
 def _read_metadata(metadata: Mapping[bytes, bytes], path: Path) -> dict[str, Any]:
@@ -133,35 +167,6 @@ def _check_columns(schema: pa.Schema, path: Path) -> None:
         value_type = found.value_type if pa.types.is_dictionary(found) else found
         if value_type != field.type:
             raise InputError(f"{path}: the column {field.name} has the type {value_type}, expected {field.type}")
-
-
-def _check_values(table: pa.Table, class_names: tuple[str, ...], where: str) -> None:
-    for name in RECORD_SCHEMA.names:
-        if name not in _MAY_BE_NULL and table.column(name).null_count:
-            row = _find_first(pc.is_null(table.column(name)))
-            raise InputError(f"{where}: row {row} has no {name}")
-    for name, pattern, problem in (
-        ("path", _LEAVES_ROOT, "leaves the root or is no plain relative path"),
-        ("path", _CONTROL, "has control characters"),
-        ("video_id", _CONTROL, "has control characters"),
-        ("video_id", r"^$|[/\\]", "is empty or has a path separator"),
-        ("group_id", _CONTROL, "has control characters"),
-        ("label_name", _CONTROL, "has control characters"),
-        ("split", r"^$|[/\\]|" + _CONTROL, "is empty, or has separators or control characters"),
-        ("reason", _CONTROL, "has control characters"),
-    ):
-        found = _match(table.column(name), pattern)
-        if pc.any(found).as_py():
-            row = _find_first(found)
-            value = table.column(name)[row].as_py()
-            raise InputError(f"{where}: row {row}: {name} {problem}: {quote(value)}")
-    _check_known(table.column("status"), MANIFEST_STATUSES, where, "status")
-    expected = pc.index_in(table.column("label_name").cast(pa.string()), value_set=pa.array(class_names, pa.string()))
-    wrong = pc.invert(pc.equal(pc.fill_null(expected, -1), table.column("label")))
-    if pc.any(wrong).as_py():
-        row = _find_first(wrong)
-        label, name = (table.column(column)[row].as_py() for column in ("label", "label_name"))
-        raise InputError(f"{where}: row {row} has the label {label} and the name {quote(name)}, unlike the class names")
 
 
 def _match(column: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:

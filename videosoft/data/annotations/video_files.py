@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from videosoft.data._names import has_control_characters
 from videosoft.data.annotations.entry import VIDEO_SUFFIXES, Entry
 from videosoft.data.annotations.splits import list_synonyms
 from videosoft.data.class_names import normalize_class_name
@@ -160,7 +161,7 @@ def _scan_folder(folder: Path, prefix: str) -> _Folder:
                 stem, dot, suffix = name.rpartition(".")
                 suffix = f".{suffix.lower()}"
                 if not dot or suffix not in VIDEO_SUFFIXES:
-                    if not name.startswith(".") and file.is_dir():
+                    if not name.startswith(".") and not has_control_characters(name) and file.is_dir():
                         subfolders.append(name)
                 elif stem and not stem.startswith(".") and file.is_file():
                     candidate = (VIDEO_SUFFIXES.index(suffix), name)
