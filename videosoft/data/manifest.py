@@ -78,9 +78,10 @@ def read_manifest(path: str | Path, *, with_checksums: bool = True) -> Manifest:
     if not path.is_file():
         raise InputError(f"manifest {path} does not exist; make it by `prepare.py index`")
     try:
+        schema = pq.read_schema(path)
+        metadata = _read_metadata(schema.metadata or {}, path)
+        _check_columns(schema, path)
         with pq.ParquetFile(path, read_dictionary=list(REPEATED_COLUMNS)) as file:
-            metadata = _read_metadata(file.schema_arrow.metadata or {}, path)
-            _check_columns(file.schema_arrow, path)
             columns = [name for name in RECORD_SCHEMA.names if with_checksums or name != "checksum"]
             table = file.read(columns=columns).select(columns)
         table = table.replace_schema_metadata(None).unify_dictionaries().combine_chunks()
@@ -164,9 +165,8 @@ def _check_columns(schema: pa.Schema, path: Path) -> None:
         raise InputError(f"{path} lacks the columns {missing} (or has one twice); make the manifest anew by index")
     for field in RECORD_SCHEMA:
         found = schema.field(field.name).type
-        value_type = found.value_type if pa.types.is_dictionary(found) else found
-        if value_type != field.type:
-            raise InputError(f"{path}: the column {field.name} has the type {value_type}, expected {field.type}")
+        if found != field.type:
+            raise InputError(f"{path}: the column {field.name} has the type {found}, expected {field.type}")
 
 
 def _match(column: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:

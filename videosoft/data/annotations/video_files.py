@@ -161,7 +161,8 @@ def _scan_folder(folder: Path, prefix: str) -> _Folder:
                 stem, dot, suffix = name.rpartition(".")
                 suffix = f".{suffix.lower()}"
                 if not dot or suffix not in VIDEO_SUFFIXES:
-                    if not name.startswith(".") and not has_control_characters(name) and file.is_dir():
+                    is_plain = not name.startswith(".") and "\\" not in name and not has_control_characters(name)
+                    if is_plain and file.is_dir():
                         subfolders.append(name)
                 elif stem and not stem.startswith(".") and file.is_file():
                     candidate = (VIDEO_SUFFIXES.index(suffix), name)
