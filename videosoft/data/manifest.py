@@ -86,7 +86,7 @@ def read_manifest(path: str | Path, *, with_checksums: bool = True) -> Manifest:
             table = file.read(columns=columns).select(columns)
         table = table.replace_schema_metadata(None).unify_dictionaries().combine_chunks()
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} is not a readable Parquet file: {first_line}; make it anew by index") from None
     check_rows(table, metadata["class_names"], str(path))
