@@ -9,8 +9,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
-from videosoft.data import ClipBatch
-from videosoft.data.loader import ResumableLoader
+from videosoft.data import ClipBatch, ResumableLoader
 from videosoft.errors import InputError
 from videosoft.evaluation import (
     compute_metrics,
@@ -180,7 +179,7 @@ class PredictionWriter(L.Callback):
             self._rows,
             class_names=pl_module.class_names,
             checkpoint_hash=self._checkpoint_hash,
-            protocol=f"{num_clips}x{num_crops}",
+            protocol="windows" if num_clips == "windows" else f"{num_clips}x{num_crops}",
         )
         return path
 

@@ -8,26 +8,42 @@ from typing import Any, Literal
 import lightning as L
 from torch.utils.data import DataLoader
 
-from videosoft.data import KINETICS_MEAN, KINETICS_STD, KineticsDataset, Preprocessing, collate_clips
-from videosoft.data.loader import ResumableLoader
-from videosoft.data.samplers import TrainingSampler
+from videosoft.data import (
+    KINETICS_MEAN,
+    KINETICS_STD,
+    AnnotationFormat,
+    Augmentation,
+    DecoderName,
+    KineticsDataset,
+    NumClips,
+    Preprocessing,
+    ResumableLoader,
+    Sampling,
+    ShortVideos,
+    TrainingSampler,
+    collate_clips,
+)
 from videosoft.errors import InputError
 
 
-def parse_views(views: str) -> tuple[int, int]:
-    """``"10x3"`` -> (10 clips, 3 crops).
+def parse_views(views: str) -> tuple[NumClips, int]:
+    """``"10x3"`` -> (10 clips, 3 crops); ``"windows"`` -> ("windows", 1 crop), Hara's windows over the whole video.
 
     Raises:
-        InputError: unless it reads CLIPSxCROPS with at least one clip and 1 or 3 crops.
+        InputError: unless it reads CLIPSxCROPS with at least one clip and 1 or 3 crops, or windows.
     """
+    if views == "windows":
+        return "windows", 1
     clips, separator, crops = views.partition("x")
     if not separator or not clips.isdecimal() or crops not in ("1", "3") or int(clips) < 1:
-        raise InputError(f"views={views!r}: expected CLIPSxCROPS, such as 10x3, with 1 or 3 crops and at least 1 clip.")
+        raise InputError(
+            f"views={views!r}: expected CLIPSxCROPS, such as 10x3, with 1 or 3 crops and at least 1 clip, or windows."
+        )
     return int(clips), int(crops)
 
 
 class KineticsDataModule(L.LightningDataModule):
-    """Train, validation and test clips out of one folder in Kinetics layout.
+    """Train, validation and test clips out of one folder.
 
     Validation takes one centre clip a video (1x1); testing takes ``test_views``. Every stage labels by one list of
     class names: the one given, else that of the training split, else that of the split itself.
@@ -37,19 +53,24 @@ class KineticsDataModule(L.LightningDataModule):
         train_split: name of the split to train on.
         val_split: name of the split to validate on.
         test_split: name of the split to test and to predict on.
+        annotations: list of the videos, if not ``<root>/<split>.csv``; ``{split}`` in it stands for the split's name.
+        annotation_format: of that list, where its content does not tell.
         num_frames: frames of a clip.
-        sampling_stride: video frames from one clip frame to the next.
+        sampling_stride: video frames from one clip frame to the next; null with ``sampling_fps`` or segments.
+        sampling_fps: clip frames a second instead, whatever the video's rate.
+        sampling: "stride" (a run of frames), "dense" or "segments" (Temporal Segment Networks).
         short_side: short side in pixels before a validation or test crop.
         crop: side in pixels of the square crop that the network sees.
         mean: of each colour channel, on the 0..1 scale.
         std: of each colour channel, on the 0..1 scale.
-        random_scale: range of a training crop's area, as a share of the frame's.
-        random_ratio: range of a training crop's width / height.
-        horizontal_flip: mirror half of the training clips; off where left and right are classes.
+        augmentation: the random changes to training clips.
+        num_repeats: training clips of a video from one decode; a batch has as many fewer videos.
         short_videos: ``"skip"`` counts and lists a video shorter than the clip; ``"loop"`` repeats its frames.
+        decoder: the library that decodes.
+        time_limit_seconds: for one video; what takes longer is listed as unreadable. Null: no limit.
         batch_size: clips per training step, videos per validation step.
-        num_workers: processes that decode.
-        test_views: CLIPSxCROPS of a test video.
+        num_workers: processes that load; each has one more that decodes.
+        test_views: CLIPSxCROPS of a test video, or ``windows``.
         class_names: names in the order of the logits.
         seed: of the order of the training videos and of all draws about their clips; null: that of seed_everything.
     """
@@ -61,16 +82,21 @@ class KineticsDataModule(L.LightningDataModule):
         train_split: str = "train",
         val_split: str = "val",
         test_split: str = "val",
+        annotations: str | None = None,
+        annotation_format: AnnotationFormat | None = None,
         num_frames: int = 16,
-        sampling_stride: int = 1,
+        sampling_stride: int | None = 1,
+        sampling_fps: float | None = None,
+        sampling: Sampling = "stride",
         short_side: int = 128,
         crop: int = 112,
         mean: tuple[float, float, float] = KINETICS_MEAN,
         std: tuple[float, float, float] = KINETICS_STD,
-        random_scale: tuple[float, float] = (0.25, 1.0),
-        random_ratio: tuple[float, float] = (3 / 4, 4 / 3),
-        horizontal_flip: bool = True,
-        short_videos: Literal["skip", "loop"] = "skip",
+        augmentation: Augmentation = Augmentation(),  # noqa: B008  (frozen)
+        num_repeats: int = 1,
+        short_videos: ShortVideos = "skip",
+        decoder: DecoderName = "decord",
+        time_limit_seconds: float | None = 60.0,
         batch_size: int = 32,
         num_workers: int = 2,
         test_views: str = "10x3",
@@ -82,23 +108,34 @@ class KineticsDataModule(L.LightningDataModule):
             raise InputError(f"data.batch_size={batch_size}: must be at least 1.")
         if num_workers < 0:
             raise InputError(f"data.num_workers={num_workers}: must be 0 or more.")
+        if num_repeats < 1 or batch_size % num_repeats:
+            raise InputError(
+                f"data.num_repeats={num_repeats}: must be at least 1 and divide data.batch_size={batch_size}."
+            )
         self.root = Path(root)
         self.splits = {"train": train_split, "val": val_split, "test": test_split}
         self.preprocessing = Preprocessing(
             num_frames=num_frames,
             sampling_stride=sampling_stride,
+            sampling_fps=sampling_fps,
+            sampling=sampling,
             short_side=short_side,
             crop=crop,
             mean=mean,
             std=std,
         )
-        self.random_scale = random_scale
-        self.random_ratio = random_ratio
-        self.horizontal_flip = horizontal_flip
-        self.short_videos = short_videos
+        self.augmentation = augmentation
         self.batch_size = batch_size
+        self.num_repeats = num_repeats
         self.num_workers = num_workers
         self.test_views = parse_views(test_views)
+        self._annotations = annotations
+        self._reading: dict[str, Any] = {
+            "annotation_format": annotation_format,
+            "short_videos": short_videos,
+            "decoder": decoder,
+            "time_limit_seconds": time_limit_seconds,
+        }
         self._seed = seed
         self._class_names = tuple(class_names) if class_names else None
         self._datasets: dict[str, KineticsDataset] = {}
@@ -138,7 +175,7 @@ class KineticsDataModule(L.LightningDataModule):
         trainer = self.trainer
         sampler = TrainingSampler(
             len(dataset),
-            self.batch_size,
+            self.batch_size // self.num_repeats,
             seed=self._find_seed(),
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
@@ -172,25 +209,28 @@ class KineticsDataModule(L.LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         # A test video brings all of its views at once; the classifier scores them in pieces of `batch_size`.
         num_clips, num_crops = self.test_views
-        return self._create_loader("test", batch_size=max(1, self.batch_size // (num_clips * num_crops)))
+        # Windows are as many as a video is long: videos of one batch would differ.
+        num_videos = 1 if num_clips == "windows" else max(1, self.batch_size // (num_clips * num_crops))
+        return self._create_loader("test", batch_size=num_videos)
 
     def predict_dataloader(self) -> DataLoader:
         return self.test_dataloader()
 
     def _create_dataset(self, role: str) -> KineticsDataset:
         num_clips, num_crops = self.test_views if role == "test" else (1, 1)
+        split = self.splits[role]
         dataset = KineticsDataset(
             self.root,
-            split=self.splits[role],
+            split=split,
+            annotations=self._annotations.replace("{split}", split) if self._annotations is not None else None,
             preprocessing=self.preprocessing,
             class_names=self._class_names,
             training=role == "train",
+            augmentation=self.augmentation,
+            num_repeats=self.num_repeats,
             num_clips=num_clips,
             num_crops=num_crops,
-            random_scale=self.random_scale,
-            random_ratio=self.random_ratio,
-            horizontal_flip=self.horizontal_flip,
-            short_videos=self.short_videos,
+            **self._reading,
         )
         self._class_names = dataset.class_names
         return dataset
