@@ -17,6 +17,15 @@ _DECORD_PREFIX = re.compile(r"^(\[[\d:]+\] \S+:\d+: )+")
 _stderr_lock = threading.Lock()
 
 
+def _renew_lock() -> None:
+    global _stderr_lock
+    _stderr_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # a thread that held it does not live on in a forked process
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 class Decoder(Protocol):
     """One open file.  Closed by ``close``; opened, used and closed in one process."""
 
