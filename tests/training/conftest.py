@@ -47,7 +47,7 @@ def config(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "crop": 32,
             "batch_size": 4,
             "num_workers": 0,
-            "horizontal_flip": False,
+            "augmentation": {"horizontal_flip": False},
             "test_views": "2x3",
         },
         "trainer": {"max_epochs": 2, "accelerator": "cpu", "enable_progress_bar": False, "log_every_n_steps": 1},

@@ -38,7 +38,7 @@ def test_a_sound_run(config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert run_lightning(monkeypatch, "doctor", "--config", config, *FAST) == 0
     lines = capsys.readouterr().out.splitlines()
     topics = {line[6:22].strip(): line for line in lines}
-    assert "11 of 12 (91.7%) of 2 classes" in topics["train videos"]
+    assert "11 of 12 videos (1 missing), 91.7%, of 2 classes" in topics["train videos"]
     assert "8 of 12 videos could be used" in topics["decoding"]
     assert topics["batch size"].startswith("ok ")
     assert topics["epoch"].startswith("ok ")

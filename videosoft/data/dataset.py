@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from videosoft.data.annotations import AnnotationFormat, read_annotations
 from videosoft.data.augmentation import Augmentation
 from videosoft.data.coverage import Coverage, compute_coverage
-from videosoft.data.decoding import DecoderName, ShortVideoError, VideoDecodeError, open_video
+from videosoft.data.decoding import DecoderName, ShortVideoError, VideoDecodeError, check_decoder, open_video
 from videosoft.data.guard import GuardedLoader
 from videosoft.data.preprocessing import Preprocessing
 from videosoft.data.records import RecordTable, VideoRecord
@@ -44,10 +44,10 @@ class VideoSample(TypedDict):
 class KineticsDataset(Dataset[VideoSample]):
     """The videos of a split, each as random clips (training) or as clips x crops spread evenly (testing).
 
-    Every random choice about a training clip comes from the seed of the :class:`ClipDraw` that asks for it; asked for by
-    a plain index, the seed is drawn from torch's generator.  Videos are decoded in a process of their own beside the one
-    that asks, so that a decoder that hangs or crashes costs one video.  A file that is missing, unreadable or too short
-    is never replaced by another: its sample says so by ``status`` and ``reason``
+    Every random choice about a training clip comes from the seed of the :class:`ClipDraw` that asks for it; asked for
+    by a plain index, the seed is drawn from torch's generator.  Videos are decoded in a process of their own beside the
+    one that asks, so that a decoder that hangs or crashes costs one video.  A file that is missing, unreadable or too
+    short is never replaced by another: its sample says so by ``status`` and ``reason``
     (docs/decisions/0007-short-and-broken-videos.md).
 
     Args:
@@ -94,6 +94,7 @@ class KineticsDataset(Dataset[VideoSample]):
             raise InputError(f"num_repeats must be at least 1, got {num_repeats}")
         if short_videos not in ("skip", "loop"):
             raise InputError(f'short_videos must be "skip" or "loop", got {short_videos!r}')
+        check_decoder(decoder)
         listed = read_annotations(
             root, split, annotations=annotations, annotation_format=annotation_format, class_names=class_names
         )

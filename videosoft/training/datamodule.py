@@ -167,7 +167,7 @@ class KineticsDataModule(L.LightningDataModule):
         """Hash and coverage of each split in use, for the checkpoint."""
         return {
             "manifest_hash": {role: dataset.manifest_hash for role, dataset in self._datasets.items()},
-            "coverage": {role: dataset.coverage() for role, dataset in self._datasets.items()},
+            "coverage": {role: _count_videos(dataset) for role, dataset in self._datasets.items()},
         }
 
     def train_dataloader(self) -> ResumableLoader:
@@ -248,3 +248,8 @@ class KineticsDataModule(L.LightningDataModule):
             persistent_workers=self.num_workers > 0 and role != "test",
             pin_memory=False,
         )
+
+
+def _count_videos(dataset: KineticsDataset) -> dict[str, int]:
+    coverage = dataset.coverage()
+    return {"num_listed": coverage.num_listed, "num_found": coverage.num_usable}

@@ -2,7 +2,7 @@
 
 from videosoft.data.decoding.decoder import DecoderName
 from videosoft.data.decoding.errors import FrameCountError, ShortVideoError, VideoDecodeError
-from videosoft.data.decoding.reader import VideoReader, open_video
+from videosoft.data.decoding.reader import VideoReader, check_decoder, open_video
 from videosoft.data.decoding.source import VideoContent
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "VideoContent",
     "VideoDecodeError",
     "VideoReader",
+    "check_decoder",
     "open_video",
 ]

@@ -17,6 +17,18 @@ from videosoft.data.decoding.torchcodec_decoder import TorchcodecDecoder, check_
 from videosoft.errors import InputError
 
 
+def check_decoder(decoder: DecoderName) -> None:
+    """See that a decoder is known and installed.
+
+    Raises:
+        InputError: it is not.
+    """
+    if decoder not in ("decord", "pyav", "torchcodec"):
+        raise InputError(f'decoder must be "decord", "pyav" or "torchcodec", got {decoder!r}')
+    if decoder == "torchcodec":
+        check_torchcodec()
+
+
 class VideoReader:
     """An open video: ``num_frames``, ``fps``, and frames by index.  Rotation stored in the file is applied.
 
@@ -32,10 +44,7 @@ class VideoReader:
     def __init__(
         self, source: str | Path | VideoContent, decoder: DecoderName = "decord", *, name: str | None = None
     ) -> None:
-        if decoder not in ("decord", "pyav", "torchcodec"):
-            raise InputError(f'decoder must be "decord", "pyav" or "torchcodec", got {decoder!r}')
-        if decoder == "torchcodec":
-            check_torchcodec()
+        check_decoder(decoder)
         self._source = VideoSource(source, name)
         self.path = self._source.name
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from videosoft.data import KineticsDataset
+from videosoft.data import KineticsDataset, describe_coverage
 from videosoft.training.doctor.findings import Finding
 
 # Below this share of the listed videos a result is hard to compare with anybody else's.
@@ -25,13 +25,15 @@ class DecodeRate:
 
 def check_coverage(role: str, dataset: KineticsDataset) -> Iterator[Finding]:
     """How many of the listed videos have a file, and whether every class has one."""
-    counts = dataset.coverage()
-    share = counts["num_found"] / counts["num_listed"]
+    coverage = dataset.coverage()
+    share = coverage.num_usable / coverage.num_listed
     yield Finding(
         "ok" if share >= _GOOD_COVERAGE else "warn",
         f"{role} videos",
-        f"{counts['num_found']} of {counts['num_listed']} ({share:.1%}) of {len(dataset.class_names)} classes",
+        f"{describe_coverage(coverage)}, {share:.1%}, of {len(dataset.class_names)} classes",
     )
+    for listed, taken in dataset.renamed.items():
+        yield Finding("note", f"{role} classes", f"{listed!r} in the list is taken for {taken!r}")
     found = Counter(record.label_name for record in dataset.records if record.status == "ok")
     if without := [name for name in dataset.class_names if not found[name]]:
         yield Finding(
