@@ -234,7 +234,8 @@ struct DifferentiateTiles {
             const Index h = first_h + row;
             if (h < tile.rows.end) {
               const T* from = upstream + shape.find_output(t, h, w) + channel;
-              met_careful |= store_slopes(tile, from, t, h, w, channel, sums, store);
+              met_careful |=
+                  store_slopes(tile, part, from, t, h, w, channel, sums, store, find_slot(tile, t, h, w, channel));
             }
           }
       );
@@ -244,16 +245,16 @@ struct DifferentiateTiles {
 
   VIDEOSOFT_DEVICE bool store_slopes(
       const Tile<Index>& tile,
+      const T* part,
       const T* upstream,
       Index t,
       Index h,
       Index w,
       Index channel,
       const WindowSums<A> (&sums)[Patch::kLanes],
-      const SlopeStore<A>& store
+      const SlopeStore<A>& store,
+      Index slot
   ) const {
-    const T* part = input + tile.part * shape.input_part;
-    const Index slot = find_slot(tile, t, h, w, channel);
     T gradients[Patch::kLanes];
     load_numbers(upstream, gradients);
     A slopes[Patch::kLanes];
