@@ -66,7 +66,7 @@ rehearse() {
 
 build
 VIDEOSOFT_REHEARSAL_LOG=$folder/kernels.log rehearse \
-  values.py vectors.py extremes.py rows.py gradients.py random_shapes.py transforms.py
+  values.py vectors.py extremes.py rows.py gradients.py random_shapes.py transforms.py relu.py
 build -DVIDEOSOFT_LARGEST_INDEX=30000 -DVIDEOSOFT_SHARED_BYTES=4096
-VIDEOSOFT_REHEARSAL_LOG=$folder/kernels_wide.log rehearse values.py vectors.py random_shapes.py
+VIDEOSOFT_REHEARSAL_LOG=$folder/kernels_wide.log rehearse values.py vectors.py random_shapes.py relu.py
 "$python" rehearsed_kernels.py kernels.log kernels_wide.log
