@@ -190,4 +190,3 @@ def test_it_is_compiled_and_exported() -> None:
     with torch.no_grad():
         program = torch.export.export(stem.eval(), (input,))
         torch.testing.assert_close(program.module()(input), stem(input))
-    assert "softpool_relu_forward" in str(program.graph)

@@ -1,17 +1,15 @@
-"""SoftPool after ReLU, with and without a scale and a shift of each channel: against the separate functions in float64."""
+"""SoftPool after ReLU, with and without a scale and a shift of each channel, against the separate functions."""
 
 import io
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
 from softpool_oracle import CASES, LAYOUTS, TOLERANCES, Case, lay_out, pool_by_definition
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from videosoft.errors import InputError
-from videosoft.ops import _library, reference, softpool_relu2d, softpool_relu3d
+from videosoft.ops import _library, _relu_registration, reference, softpool_relu2d, softpool_relu3d
 from videosoft.ops._window import create_window
 
 RUNS_ON_GPU = True
@@ -296,29 +294,64 @@ def test_unbatched_and_empty_input(backend: str) -> None:
         assert leaf.grad.shape == shape
 
 
-class _NoRelu(TorchFunctionMode):
-    """An error where ReLU is called by itself."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        assert func is not torch.Tensor.relu, "the separate functions were called"
-        return func(*args, **(kwargs or {}))
-
-
-@pytest.fixture
-def no_relu() -> Iterator[None]:
-    with _NoRelu():
-        yield
+def run_operator(
+    case: Case, input: torch.Tensor, factors: Factors, temperature: float = 1.0, exact: bool = True
+) -> torch.Tensor:
+    """What a GPU runs, and the CPU composes."""
+    stride = case.kernel_size if case.stride is None else case.stride
+    sizes = [list(case.expand(size)) for size in (case.kernel_size, stride, case.padding)]
+    return torch.ops.videosoft.softpool_relu_forward(input, *factors, *sizes, case.ceil_mode, temperature, exact)
 
 
-@pytest.mark.skipif(_library.LOAD_ERROR is not None, reason=str(_library.LOAD_ERROR))
-def test_one_operator_does_it_and_keeps_the_input_alone(no_relu: None) -> None:
-    input = torch.randn(2, 3, 5, 6, requires_grad=True)
+@pytest.mark.parametrize("is_scaled", [False, True])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "strided"])
+@pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
+@pytest.mark.parametrize("case", FLAT_CASES[::3], ids=str)
+def test_the_operators_follow_the_functions(
+    case: Case, dtype: torch.dtype, layout: str, is_scaled: bool, kernels: str
+) -> None:
+    input = lay_out(torch.randn(2, 5, *case.size).to(dtype), layout).requires_grad_()
+    grad_output = torch.randn(2, 5, *case.output_size()).to(dtype)
+    factors = create_factors(5, dtype, is_scaled)
+    for exact in (True, False):
+        output = run_operator(case, input, factors, 1.5, exact)
+        expected = run_separately(case, input, factors, grad_output, 1.5, exact)
+        found = (output, torch.autograd.grad(output, input, grad_output)[0])
+        for one, other in zip(found, expected, strict=True):
+            assert one.dtype == dtype
+            torch.testing.assert_close(one.double(), other, **TOLERANCES[dtype])
+
+
+@pytest.mark.parametrize("is_scaled", [False, True])
+def test_the_operators_have_derivatives_of_second_order(is_scaled: bool, kernels: str) -> None:
+    case = Case((3, 3, 2), 3, 2, 1)
+    input = torch.randn(1, 2, *case.size, dtype=torch.float64, requires_grad=True)
+    factors = (None, None) if not is_scaled else (input.new_tensor([1.3, -0.7]), input.new_tensor([0.1, 0.2]))
+    assert torch.autograd.gradcheck(lambda input: run_operator(case, input, factors, 1.7), input)
+    for exact in (True, False):
+        slopes = torch.randn(1, 2, *case.output_size(), dtype=torch.float64, requires_grad=True)
+
+        def differentiate(slopes: torch.Tensor, input: torch.Tensor, exact: bool = exact) -> torch.Tensor:
+            output = run_operator(case, input, factors, 1.7, exact)
+            return torch.autograd.grad(output, input, slopes, create_graph=True)[0]
+
+        assert torch.autograd.gradcheck(differentiate, (slopes, input))
+
+
+def test_the_operator_keeps_the_input_alone(kernels: str) -> None:
+    case = Case((5, 6), 3, 2, 1)
+    input = torch.randn(2, 3, *case.size, requires_grad=True)
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.data_ptr()), lambda _: None):
-        output = softpool_relu2d(input, 3, 2, 1)
-    assert output.grad_fn is not None
-    assert "softpool_relu_forward" in output.grad_fn.name()
+        run_operator(case, input, (None, None))
     assert kept == [input.data_ptr()]
+
+
+def test_kernels_are_taken_where_there_are_any(kernels: str) -> None:
+    output = softpool_relu2d(torch.randn(2, 3, 5, 6, requires_grad=True), 3, 2, 1)
+    has_kernels = kernels == "cuda" or _relu_registration.HAS_CPU_KERNELS
+    assert output.grad_fn is not None
+    assert ("softpool_relu_forward" in output.grad_fn.name()) == has_kernels
 
 
 @pytest.mark.skipif(_library.LOAD_ERROR is not None, reason=str(_library.LOAD_ERROR))
@@ -326,7 +359,7 @@ def test_one_operator_does_it_and_keeps_the_input_alone(no_relu: None) -> None:
 def test_outputs_keep_the_layout(layout: str) -> None:
     input = lay_out(torch.randn(2, 35, 4, 6, 7), layout).requires_grad_()
     memory_format = torch.contiguous_format if layout == "contiguous" else torch.channels_last_3d
-    output = softpool_relu3d(input, 3, 2, 1)
+    output = run_operator(Case((4, 6, 7), 3, 2, 1), input, (None, None))
     (gradient,) = torch.autograd.grad(output.sum(), input)
     assert output.is_contiguous(memory_format=memory_format)
     assert gradient.is_contiguous(memory_format=memory_format)
@@ -384,20 +417,28 @@ def test_opcheck(layout: str, dtype: torch.dtype, is_scaled: bool) -> None:
     torch.library.opcheck(operators.softpool_relu_backward.default, (grad_output, input, *factors, *arguments))
 
 
+STEM = Case((2, 5, 6), (1, 2, 2), (1, 2, 2), (0, 1, 1))
+
+
 class _Pool(nn.Module):
+    """The function and the operator."""
+
     def __init__(self, factors: Factors) -> None:
         super().__init__()
+        self.has_operator = _library.LOAD_ERROR is None
         self.register_buffer("scale", factors[0])
         self.register_buffer("shift", factors[1])
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        return softpool_relu3d(input * 2, (1, 3, 3), (1, 2, 2), (0, 1, 1), scale=self.scale, shift=self.shift) + 1
+        factors = (self.scale, self.shift)
+        by_function = pool(STEM, input * 2, factors)
+        return by_function + (run_operator(STEM, input * 3, factors) if self.has_operator else 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_scaled", [False, True])
 @pytest.mark.parametrize("dynamic", [False, True])
-def test_torch_compile(dynamic: bool, is_scaled: bool, backend: str) -> None:
+def test_torch_compile(dynamic: bool, is_scaled: bool, kernels: str) -> None:
     layer = _Pool(create_factors(3, torch.float64, is_scaled))
     torch.compiler.reset()
     compiled = torch.compile(layer, fullgraph=True, dynamic=dynamic)
@@ -406,7 +447,9 @@ def test_torch_compile(dynamic: bool, is_scaled: bool, backend: str) -> None:
         output, expected = compiled(input), layer(input)
         torch.testing.assert_close(output, expected)
         directions = torch.randn_like(output)
-        for one, other in zip(*(torch.autograd.grad(each, input, directions) for each in (output, expected))):
+        for one, other in zip(
+            *(torch.autograd.grad(each, input, directions) for each in (output, expected)), strict=True
+        ):
             torch.testing.assert_close(one, other)
 
 

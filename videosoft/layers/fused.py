@@ -37,6 +37,7 @@ def _find_factors(norm: nn.Module, dtype: torch.dtype) -> tuple[torch.Tensor, to
     """The scale and the shift that ``norm`` comes to, or None if it is more than that."""
     if type(norm) not in (nn.BatchNorm3d, nn.SyncBatchNorm) or norm.training:
         return None, None
+    assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
     mean, variance = norm.running_mean, norm.running_var
     if mean is None or variance is None:
         return None, None

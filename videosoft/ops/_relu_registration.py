@@ -1,4 +1,4 @@
-"""What the operators of SoftPool after ReLU need besides their CUDA kernels; on the CPU they are composed of the others."""
+"""What the operators of SoftPool after ReLU need besides their CUDA kernels; the CPU's are composed of the others."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,15 +18,19 @@ _SCHEMAS = {
     "softpool_relu_backward": f"videosoft::softpool_relu_backward(Tensor grad_output, Tensor input, {_ARGUMENTS}",
 }
 
+# Where the CUDA kernels are rehearsed on the host (tests/cuda_rehearsal).
+HAS_CPU_KERNELS = False
+
 
 def register() -> None:
     """Register all that is not a kernel of a library; RuntimeError if it was built from other sources than these."""
+    global HAS_CPU_KERNELS
     _registration.check_schemas(_SCHEMAS)
+    HAS_CPU_KERNELS = torch._C._dispatch_has_kernel_for_dispatch_key("videosoft::softpool_relu_forward", "CPU")
     forward, backward = "videosoft::softpool_relu_forward", "videosoft::softpool_relu_backward"
-    for name, compose in ((forward, _compose_forward), (backward, _compose_backward)):
-        # The rehearsal of the CUDA kernels on the host has put those there.
-        if not torch._C._dispatch_has_kernel_for_dispatch_key(name, "CPU"):
-            torch.library.impl(name, "CPU")(compose)
+    if not HAS_CPU_KERNELS:
+        torch.library.impl(forward, "CPU")(_compose_forward)
+        torch.library.impl(backward, "CPU")(_compose_backward)
     torch.library.register_fake(forward, _fake_forward)
     torch.library.register_fake(backward, _fake_backward)
     torch.library.register_autograd(forward, _backward, setup_context=_save_input)
@@ -60,7 +64,7 @@ def activate(input: torch.Tensor, scale: Factors, shift: Factors) -> torch.Tenso
         return input.relu()
     if scale is None or shift is None:
         raise ValueError("softpool: scale and shift must be given together")
-    return (input * _align(scale, input) + _align(shift, input)).relu()
+    return torch.addcmul(_align(shift, input), input, _align(scale, input)).relu()
 
 
 def _align(factors: torch.Tensor, input: torch.Tensor) -> torch.Tensor:
@@ -93,7 +97,7 @@ def _compose_backward(
 
 
 def _chain(gradient: torch.Tensor, input: torch.Tensor, scale: Factors, activated: torch.Tensor) -> torch.Tensor:
-    """From the gradient of what was activated to that of the input; 0 where ReLU cuts off, even if that is NaN times 0."""
+    """From the gradient of what was activated to that of the input; 0 where ReLU cuts off, even if it was NaN."""
     scaled = gradient if scale is None else gradient * _align(scale, input)
     return torch.where(activated <= 0, 0.0, scaled).to(input.dtype)
 

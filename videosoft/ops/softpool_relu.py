@@ -83,8 +83,10 @@ def _softpool_relu(
     _check_factors(scale, shift, batched)
     if _needs_composition(input, scale, shift):
         activated = _relu_registration.activate(batched, scale, shift)
-        options = {"ceil_mode": ceil_mode, "temperature": temperature, "gradient": gradient}
-        output = _SOFTPOOLS[num_dims](activated, *sizes, **options).to(input.dtype)
+        separate = _SOFTPOOLS[num_dims](
+            activated, *sizes, ceil_mode=ceil_mode, temperature=temperature, gradient=gradient
+        )
+        output = separate.to(input.dtype)
     else:
         try:
             output = _relu_registration.call_forward(batched, scale, shift, pooling)
@@ -117,6 +119,9 @@ def _check_factors(scale: torch.Tensor | None, shift: torch.Tensor | None, input
 def _needs_composition(input: torch.Tensor, scale: torch.Tensor | None, shift: torch.Tensor | None) -> bool:
     """Whether the operator has no kernels here, or not all derivatives that may be asked for."""
     if find_obstacle(input.device.type) is not None or needs_reference() or torch._C._are_functorch_transforms_active():
+        return True
+    # Composed here of the separate functions, autograd keeps what the operator would have to find anew.
+    if input.device.type == "cpu" and not _relu_registration.HAS_CPU_KERNELS:
         return True
     tensors = [tensor for tensor in (input, scale, shift) if tensor is not None]
     if not torch.compiler.is_compiling() and any(type(tensor) not in _PLAIN for tensor in tensors):
