@@ -104,7 +104,7 @@ struct PoolPatches {
 template <typename T, typename Window, typename Patch, typename Activation>
 struct PoolSeparatePatches {
   using A = accumulator_t<T>;
-  static constexpr int kBlocksAtOnce = Activation::kIsIdentity ? 8 : 7;
+  static constexpr int kBlocksAtOnce = Activation::kIsIdentity ? 8 : Patch::kSegments * Patch::kLength > 32 ? 6 : 7;
   SoftmaxTerms<A> terms;
   Shape<int32_t> shape;
   PatchGrid<Patch> grid;
