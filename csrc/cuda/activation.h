@@ -32,18 +32,18 @@ struct Identity {
 };
 
 // NaN stays NaN.
-template <typename A>
-VIDEOSOFT_DEVICE A rectify(A x) {
-  return x <= 0 ? A(0) : x;
-}
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-template <>
 VIDEOSOFT_DEVICE float rectify(float x) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   float rectified;
   asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(rectified) : "f"(x));
   return rectified;
-}
+#else
+  return x <= 0 ? 0.0f : x;
 #endif
+}
+VIDEOSOFT_DEVICE double rectify(double x) {
+  return x <= 0 ? 0.0 : x;
+}
 
 template <typename A, typename Index>
 struct ScaledRelu {
