@@ -144,7 +144,8 @@ def measure_group(
     if args.compiled:
         ways["separate_compiled"] = torch.compile(ways["separate"], dynamic=False)
     input = create_input(pooling, layout, dtype, device)
-    inputs = [input.clone() for _ in range(count_buffers(input.nbytes, device))]
+    num_buffers = 1 if args.quick else count_buffers(input.nbytes, device)
+    inputs = [input.clone() for _ in range(num_buffers)]
     gradient = lay_out(torch.randn(pooling.output_shape, device=device, dtype=dtype), layout)
     common = {
         **describe_pooling(pooling),
@@ -159,8 +160,9 @@ def measure_group(
         for way, call in ways.items()
     ]
     rows = measure_in_turns(jobs, clock.measure, args.rounds)
-    # A compiled function belongs to one case; dynamo gives up on a function that it compiled too often.
-    torch.compiler.reset()
+    if args.compiled:
+        # A compiled function belongs to one case; dynamo gives up on a function that it compiled too often.
+        torch.compiler.reset()
     gc.collect()
     return rows
 

@@ -127,7 +127,7 @@ def render(record: dict[str, Any]) -> str:
         verdict = {None: "", True: "met", False: "MISSED"}[target["met"]]
         measured = "" if target["measured"] is None else f"{target['measured']:.3f}"
         sign = "<=" if target["at_most"] else ">="
-        lines.append(f"{target['target']:<68} {measured:>8} {sign} {target['limit']:.2f}  {verdict}")
+        lines.append(f"{target['target']:<80} {measured:>8} {sign} {target['limit']:.2f}  {verdict}")
     met = sum(target["met"] is True for target in record["targets"])
     lines.append(f"\n{met} of {len(record['targets'])} targets met")
     return "\n".join(lines)
