@@ -61,7 +61,9 @@ export OMP_NUM_THREADS=1
 
 # rehearse TEST...
 rehearse() {
-  LD_PRELOAD=${preload[*]} "$python" -m pytest -p rehearsed_kernels --numprocesses=2 "${@/#/tests/ops/test_softpool_}"
+  # Not PyTorch's compilers: their processes may outlive the test run, which is then killed, and the log with it.
+  LD_PRELOAD=${preload[*]} "$python" -m pytest -p rehearsed_kernels --numprocesses=2 \
+    -k "not torch_compile and not opcheck and not onnx" "${@/#/tests/ops/test_softpool_}"
 }
 
 build
