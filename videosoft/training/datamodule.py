@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
+from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
 from videosoft.data import (
@@ -22,6 +23,7 @@ from videosoft.data import (
     ShortVideos,
     TrainingSampler,
     collate_clips,
+    describe_coverage,
 )
 from videosoft.errors import InputError
 
@@ -232,6 +234,9 @@ class KineticsDataModule(L.LightningDataModule):
             num_crops=num_crops,
             **self._reading,
         )
+        rank_zero_info(f"{role}: {describe_coverage(dataset.coverage())}, {len(dataset.class_names)} classes")
+        for listed, taken in dataset.renamed.items():
+            rank_zero_info(f"{role}: class {listed!r} of the list is {taken!r}")
         self._class_names = dataset.class_names
         return dataset
 
