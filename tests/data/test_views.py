@@ -12,6 +12,7 @@ from torch import Tensor
 
 from videosoft.data import Preprocessing, ShortVideoError, load_views, open_video
 from videosoft.data.augmentation import Augmentation, augment_clip
+from videosoft.data.decoding import FrameCountError
 from videosoft.data.sampling import sample_test_clips, sample_training_clips
 from videosoft.data.views import load_clips
 from videosoft.errors import InputError
@@ -40,6 +41,9 @@ class CountingReader:
         return np.r_[0.0, np.cumsum(gaps)]
 
     def get_frames(self, indices: Sequence[int]) -> Tensor:
+        if max(indices) >= self._reader.num_frames:
+            num_promised, self.num_frames = self.num_frames, self._reader.num_frames
+            raise FrameCountError(self.path, self.num_frames, num_promised)
         self.requests.append(list(indices))
         return self._reader.get_frames(indices)
 
@@ -185,6 +189,45 @@ def test_short_videos(tmp_path: Path, write_video: Callable[..., Path], open_cou
         assert views.video.shape == (6, 3, 4, 28, 28)
     windows = load_views(path, preprocessing, "windows", 1, short_videos="loop", open_reader=open_counting)
     assert len(windows.frames) == 1
+
+
+# One frame too many is noticed only by clips that want the last one.
+@pytest.mark.parametrize(("name", "num_promised"), [(name, 80) for name in SAMPLINGS] + [("stride", 61)])
+def test_a_file_that_promises_too_many_frames(path: Path, readers: Any, name: str, num_promised: int) -> None:
+    def open_promising(path: str | Path) -> CountingReader:
+        readers.append(CountingReader(path))
+        readers[-1].num_frames = num_promised
+        return readers[-1]
+
+    views = load_views(path, SAMPLINGS[name], 3, 1, open_reader=open_promising)
+    assert views.num_video_frames == 60
+    assert views.frames == sample_test_clips(60, SAMPLINGS[name], 3, readers[0].frame_times)
+    assert torch.equal(views.video, load_views(path, SAMPLINGS[name], 3, 1, open_reader=CountingReader).video)
+    loaded = [
+        load_clips(
+            path,
+            SAMPLINGS[name],
+            Augmentation(),
+            torch.Generator().manual_seed(1),
+            num_repeats=12,
+            open_reader=open_promising,
+        )
+        for _ in range(2)
+    ]
+    assert max(max(clip) for clip in loaded[0].frames) < 60
+    assert loaded[0].frames == loaded[1].frames
+    assert torch.equal(loaded[0].video, loaded[1].video)
+
+
+def test_a_file_that_turns_out_to_be_too_short(tmp_path: Path, write_video: Callable[..., Path]) -> None:
+    class PromisingReader(CountingReader):
+        def __init__(self, path: str | Path) -> None:
+            super().__init__(path)
+            self.num_frames = 10
+
+    path = write_video(tmp_path / "short.mp4", num_frames=7)
+    with pytest.raises(ShortVideoError, match="7 frames, but a clip spans 10"):
+        load_views(path, SAMPLINGS["stride"], 1, 1, open_reader=PromisingReader)
 
 
 @pytest.mark.parametrize("name", ["dense", "segments"])

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from videosoft.data.augmentation import Augmentation, augment_clip
-from videosoft.data.decoding import ShortVideoError, open_video
+from videosoft.data.decoding import FrameCountError, ShortVideoError, VideoReader, open_video
 from videosoft.data.preprocessing import Preprocessing
 from videosoft.data.sampling import NumClips, loop_clip, measure_clip_span, sample_test_clips, sample_training_clips
 from videosoft.data.transforms import resize_short_side, uniform_crops
@@ -19,7 +19,9 @@ from videosoft.errors import InputError
 ShortVideos = Literal["skip", "loop"]
 
 # Opens a path as `open_video` does, perhaps by another decoder.
-OpenVideo = Callable[[str | Path], Any]
+OpenVideo = Callable[[str | Path], VideoReader]
+
+_Loaded = TypeVar("_Loaded")
 
 # Frames at their full size that are held at once, the first few apart, which tell how large the frames are.
 _CHUNK_BYTES = 32 * 2**20
@@ -68,14 +70,18 @@ def load_views(
     """
     if num_crops < 1 or (num_clips != "windows" and num_clips < 1):
         raise InputError(f"num_clips and num_crops must be at least 1, got {num_clips} x {num_crops}")
-    with open_reader(path) as video:
+
+    def load(video: VideoReader) -> tuple[list[list[int]], Tensor]:
         times = _get_frame_times(video, preprocessing)
         if _is_long_enough(video, preprocessing, times, short_videos):
             clips = sample_test_clips(video.num_frames, preprocessing, num_clips, times)
         else:
             looped = loop_clip(video.num_frames, preprocessing, times)
             clips = [looped] * (1 if num_clips == "windows" else num_clips)
-        views = _load_crops(video, clips, preprocessing, num_crops)  # (V, T, H, W, C)
+        return clips, _load_crops(video, clips, preprocessing, num_crops)
+
+    with open_reader(path) as video:
+        clips, views = _load_by_true_count(video, load)  # (V, T, H, W, C)
         fps, num_video_frames = video.fps, video.num_frames
     return ClipViews(
         video=views.permute(0, 4, 1, 2, 3),
@@ -117,15 +123,19 @@ def load_clips(
     """
     if num_repeats < 1:
         raise InputError(f"num_repeats must be at least 1, got {num_repeats}")
-    with open_reader(path) as video:
+
+    def load(video: VideoReader) -> tuple[list[list[int]], Tensor]:
         times = _get_frame_times(video, preprocessing)
         if _is_long_enough(video, preprocessing, times, short_videos):
             clips = sample_training_clips(video.num_frames, preprocessing, num_repeats, generator, times)
         else:
             clips = [loop_clip(video.num_frames, preprocessing, times)] * num_repeats
-        positions = _number_frames(clips)
-        frames = video.get_frames(list(positions))  # (F, H, W, C)
+        return clips, video.get_frames(_list_frames(clips))
+
+    with open_reader(path) as video:
+        clips, frames = _load_by_true_count(video, load)  # (F, H, W, C)
         fps, num_video_frames = video.fps, video.num_frames
+    positions = {index: position for position, index in enumerate(_list_frames(clips))}
     augmented = [
         augment_clip(
             _take_frames(frames, [positions[index] for index in clip]),
@@ -141,13 +151,20 @@ def load_clips(
     return ClipViews(video_clips.permute(0, 4, 1, 2, 3), clips, fps, num_video_frames)
 
 
-def _get_frame_times(video: Any, preprocessing: Preprocessing) -> np.ndarray | None:
-    times: np.ndarray | None = video.frame_times if preprocessing.sampling_fps is not None else None
-    return times
+def _load_by_true_count(video: VideoReader, load: Callable[[VideoReader], _Loaded]) -> _Loaded:
+    """Load once more, by the count that is known then, from a file that promises more frames than it has."""
+    try:
+        return load(video)
+    except FrameCountError:
+        return load(video)
+
+
+def _get_frame_times(video: VideoReader, preprocessing: Preprocessing) -> np.ndarray | None:
+    return video.frame_times if preprocessing.sampling_fps is not None else None
 
 
 def _is_long_enough(
-    video: Any, preprocessing: Preprocessing, times: np.ndarray | None, short_videos: ShortVideos
+    video: VideoReader, preprocessing: Preprocessing, times: np.ndarray | None, short_videos: ShortVideos
 ) -> bool:
     span = measure_clip_span(video.num_frames, preprocessing, times)
     if span > video.num_frames and short_videos == "skip":
@@ -155,16 +172,16 @@ def _is_long_enough(
     return span <= video.num_frames
 
 
-def _number_frames(clips: list[list[int]]) -> dict[int, int]:
-    """The frames of all clips in ascending order, each with its place in that order."""
-    return {index: place for place, index in enumerate(sorted({index for clip in clips for index in clip}))}
+def _list_frames(clips: list[list[int]]) -> list[int]:
+    """The frames of all clips, each once, in ascending order."""
+    return sorted({index for clip in clips for index in clip})
 
 
 def _take_frames(frames: Tensor, places: Sequence[int]) -> Tensor:
     return frames if list(places) == list(range(len(frames))) else frames[list(places)]
 
 
-def _load_crops(video: Any, clips: list[list[int]], preprocessing: Preprocessing, num_crops: int) -> Tensor:
+def _load_crops(video: VideoReader, clips: list[list[int]], preprocessing: Preprocessing, num_crops: int) -> Tensor:
     """Each frame to all of its places in the views, a chunk of frames at a time: (V, T, crop, crop, C)."""
     places: dict[int, list[tuple[int, int]]] = {}
     for i, clip in enumerate(clips):
@@ -181,7 +198,7 @@ def _load_crops(video: Any, clips: list[list[int]], preprocessing: Preprocessing
     return views.flatten(0, 1)
 
 
-def _read_chunks(video: Any, indices: list[int]) -> Iterator[tuple[list[int], Tensor]]:
+def _read_chunks(video: VideoReader, indices: list[int]) -> Iterator[tuple[list[int], Tensor]]:
     num_frames = _FIRST_CHUNK_FRAMES
     while indices:
         frames = video.get_frames(indices[:num_frames])
