@@ -64,8 +64,7 @@ class Child:
         self._memory = _SharedMemory()
         self._socket, child_end = socket.socketpair()
         parent_pid = os.getpid()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush_output()  # or the child would print it again
         with warnings.catch_warnings():
             # From Python 3.12 on a warning: threads may hold locks.  The child takes none but those of `load`, and
             # if it should hang, it is bounded by the time limit.
@@ -200,9 +199,14 @@ def _serve(load: Load, connection: socket.socket, memory: _SharedMemory) -> None
             answer = ("ok", info, None if tensor is None else memory.write(tensor))
         except Exception as error:
             answer = ("error", *_prepare_error(error))
+        _flush_output()
+        _send(connection, answer, None)
+
+
+def _flush_output() -> None:
+    with contextlib.suppress(Exception):  # closed, or not there at all
         sys.stdout.flush()
         sys.stderr.flush()
-        _send(connection, answer, None)
 
 
 def _prepare_error(error: Exception) -> tuple[Exception, str]:

@@ -46,7 +46,7 @@ class TorchcodecDecoder:
         except (RuntimeError, ValueError) as error:
             raise VideoDecodeError(source.name, f"not a readable video: {clean_message(str(error))}") from None
         self.num_frames: int = len(self._decoder)
-        self.fps = float(self._decoder.metadata.average_fps or 0)
+        self.fps = _choose_rate(self._decoder.metadata.average_fps_from_header, self._decoder.metadata.average_fps)
 
     def decode(self, indices: list[int]) -> Tensor | None:
         """Frames; None where torchcodec fails."""
@@ -68,3 +68,11 @@ class TorchcodecDecoder:
 
     def close(self) -> None:
         self._decoder = None
+
+
+def _choose_rate(from_header: float | None, from_content: float | None) -> float:
+    """Frames a second: the header's, which is exact, unless the frames tell otherwise (uneven ones do)."""
+    measured = float(from_content or 0)
+    if from_header and abs(from_header - measured) <= 0.05 * measured:
+        return float(from_header)
+    return measured
