@@ -219,12 +219,12 @@ def test_the_child_dies_with_its_parent() -> None:
 
 def test_a_loader_outlives_the_thread_that_used_it_first(loader: GuardedLoader) -> None:
     pids: list[int] = []
-    for _ in range(2):
+    for _ in range(5):
         thread = threading.Thread(target=lambda: pids.append(child_pid(loader)))
         thread.start()
         thread.join()
     pids.append(child_pid(loader))
-    assert len(pids) == 3
+    assert len(set(pids)) == 6  # a child dies with its thread
 
 
 def test_threads_take_turns(loader: GuardedLoader) -> None:

@@ -11,6 +11,7 @@ import socket
 import struct
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
@@ -63,6 +64,7 @@ class Child:
     def __init__(self, load: Load) -> None:
         self._memory = _SharedMemory()
         self._socket, child_end = socket.socketpair()
+        self._thread = threading.current_thread()
         parent_pid = os.getpid()
         _flush_output()  # or the child would print it again
         with warnings.catch_warnings():
@@ -97,8 +99,13 @@ class Child:
         info, layout = answer
         return info, None if layout is None else self._memory.read(*layout)
 
+    @property
+    def is_orphaned(self) -> bool:
+        """Whether the thread that started the process has ended: the process then is killed at any moment."""
+        return not self._thread.is_alive()
+
     def has_ended(self) -> bool:
-        """Whether the process ended since its last answer, as it does when the thread that started it does."""
+        """Whether the process ended since its last answer."""
         self._socket.setblocking(False)
         try:
             return not self._socket.recv(1, socket.MSG_PEEK)

@@ -67,11 +67,7 @@ class GuardedLoader:
         if self._pid != os.getpid():  # a copy in a forked process
             self._start_anew()
         with self._lock:
-            if self._child is not None and self._child.has_ended():
-                self._stop()
-            if self._child is None:
-                self._child = Child(self._load)
-            return self._ask(self._child, request)
+            return self._ask(request)
 
     def close(self) -> None:
         """End the child; a later request starts another."""
@@ -96,7 +92,12 @@ class GuardedLoader:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
-    def _ask(self, child: Child, request: Any) -> tuple[dict[str, Any], Tensor | None]:
+    def _ask(self, request: Any) -> tuple[dict[str, Any], Tensor | None]:
+        if self._child is not None and (self._child.is_orphaned or self._child.has_ended()):
+            self._stop()
+        if self._child is None:
+            self._child = Child(self._load)
+        child = self._child
         try:
             answer = child.ask(request, self.time_limit_seconds)
         except TimeoutError:
@@ -104,6 +105,8 @@ class GuardedLoader:
             raise DecodeTimeoutError(_name(request), f"no answer within {self.time_limit_seconds:g} s") from None
         except ChildDiedError as error:
             self._child = None
+            if child.is_orphaned:  # not the video's fault
+                return self._ask(request)
             raise DecodeCrashError(_name(request), f"the decoder {error.reason}") from None
         except BaseException:  # Ctrl-C: the answer to this request must not be taken for the next one's
             self._stop()
