@@ -268,7 +268,7 @@ def test_full_disk_loses_nothing(root: Path, start_index: Callable[..., "subproc
         (["--annotations", "val=a", "--annotations", "val=b"], ["'val' is given twice"]),
         (["--annotations", "../val=a"], ["split", "separator"]),
         (["--annotations", "val=nowhere.csv"], ["nowhere.csv", "cannot be read"]),
-        (["--workers", "0"], ["--workers"]),
+        (["--workers", "0"], ["--num_workers"]),
         (["--output", "{root}/val.csv/m.parquet"], ["output folder", "cannot be used"]),
         (["--class_names", "nowhere.txt"], ["--class_names", "nowhere.txt"]),
     ],
