@@ -26,6 +26,7 @@ from videosoft.data.annotations import (
     list_entries,
     list_synonyms,
     locate_videos,
+    pause_garbage_collection,
 )
 from videosoft.data.class_names import match_class_names
 from videosoft.data.coverage import (
@@ -80,7 +81,12 @@ def add_index_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     )
     parser.add_argument("--class_names", type=Path, metavar="FILE", help="names in the order of the labels, one a line")
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes that open videos"
+        "--num_workers",
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes that open videos",
     )
     parser.add_argument(
         "--time_limit", type=float, default=60.0, metavar="SECONDS", help="for one video; after that it is unreadable"
@@ -100,8 +106,8 @@ def run_index(arguments: argparse.Namespace) -> None:
     Raises:
         InputError: a wrong list or root, or an output that cannot be written.
     """
-    if arguments.workers < 1 or arguments.time_limit <= 0 or arguments.clip_span < 1:
-        raise InputError("--workers, --time_limit and --clip_span must be at least 1")
+    if arguments.num_workers < 1 or arguments.time_limit <= 0 or arguments.clip_span < 1:
+        raise InputError("--num_workers, --time_limit and --clip_span must be at least 1")
     root = arguments.root.absolute()
     output = (arguments.output or root / "manifest.parquet").absolute()
     coverage_path = output.with_name(f"{output.stem}_coverage.csv")
@@ -111,15 +117,17 @@ def run_index(arguments: argparse.Namespace) -> None:
     check_output_folder(output.parent)
     output.parent.mkdir(parents=True, exist_ok=True)
     asked_names = _read_class_names(arguments.class_names) if arguments.class_names is not None else None
-    listed = [
-        _list_split(root, split, lists.get(split), arguments.annotation_format, asked_names)
-        for split in (lists or _find_splits(root))
-    ]
-    table, class_names = create_manifest_table(listed, asked_names)
+    with pause_garbage_collection():
+        listed = [
+            _list_split(root, split, lists.get(split), arguments.annotation_format, asked_names)
+            for split in (lists or _find_splits(root))
+        ]
+        table, class_names = create_manifest_table(listed, asked_names)
+        del listed
     check_rows(table, class_names, "the list")  # not after hours of work
     with ProbeJournal(output.with_name(f"{output.name}.journal")) as journal:
         try:
-            probed = _probe_files(root, table, journal, arguments.workers, arguments.time_limit)
+            probed = _probe_files(root, table, journal, arguments.num_workers, arguments.time_limit)
         except KeyboardInterrupt:
             print(f"{journal.num_written:,} videos done and kept; the same command goes on from there", file=sys.stderr)
             raise

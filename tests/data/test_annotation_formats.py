@@ -247,6 +247,15 @@ def test_where_files_may_lie(tmp_path: Path, file: str, found: bool) -> None:
     )
 
 
+def test_folder_named_exactly_comes_first(tmp_path: Path) -> None:
+    for name in ("arm wrestling", "arm_wrestling", "arm'wrestling"):
+        touch(tmp_path / "val" / name / "x_000000_000010.mp4")
+    for label in ("arm wrestling", "arm_wrestling"):
+        text = f"label,youtube_id,time_start,time_end,split\n{label},x,0,10,val\n"
+        listed = read_annotations(tmp_path, "val", annotations=write_list(tmp_path, "val.csv", text))
+        assert listed.records[0].path == tmp_path / "val" / label / "x_000000_000010.mp4"
+
+
 def test_file_named_by_its_id_cannot_be_two_segments(tmp_path: Path) -> None:
     text = "label,youtube_id,time_start,time_end,split\na,abc,1,11,val\na,abc,21,31,val\na,x,0,10,val\n"
     touch(tmp_path / "val" / "a" / "abc.mp4")

@@ -145,6 +145,7 @@ def test_class_names_of_a_checkpoint(manifest_path: Path, tmp_path: Path) -> Non
         (set_values("label", [0, 1, 1, 0, 2]), ["row 4", "label 2", "'archery'"]),
         (set_values("label", [0, -1, 1, 0, 0]), ["row 1", "label -1"]),
         (set_values("label_name", ["archery", "zumba", "bowling", "archery", "archery"]), ["row 1", "'zumba'"]),
+        (set_values("label_name", ["zumba", "bowling", "bowling", "archery", "archery"]), ["row 0", "'zumba'"]),
         (set_values("status", ["ok", "fine", "ok", "ok", "ok"]), ["status 'fine' is unknown", "mislabelled"]),
         (set_values("path", ["a", "../b", "c", "a", "d"]), ["row 1: path leaves", "'../b'"]),
         (set_values("path", ["a", "b/../../c", "c", "a", "d"]), ["row 1: path leaves"]),

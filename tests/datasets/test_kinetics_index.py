@@ -169,15 +169,17 @@ def test_known_files_are_not_opened_again(root: Path, monkeypatch: pytest.Monkey
         index(root)
     assert pq.read_table(root / "manifest.parquet").equals(first)
     assert journal.read_bytes() == known
-    # a file that changed, a line that was cut off and one that is damaged cost one look each
+    # a file that changed is opened again
     write_mp4(root / "train" / "archery" / "good_000000_000002.mp4", num_frames=30)
+    index(root)
+    assert pq.read_table(root / "manifest.parquet").column("num_frames")[0].as_py() == 30
+    # a line that was cut off and one that is damaged cost one look each
     lines = known.splitlines(keepends=True)
     journal.write_bytes(b"".join([lines[0], b"{damaged\n", b'{"path": 3}\n', *lines[2:]])[:-5])
     index(root)
-    assert pq.read_table(root / "manifest.parquet").column("num_frames")[0].as_py() == 30
-    content = journal.read_bytes()
-    assert content.endswith(b"}\n")
-    assert b"".join(lines[2:-1]) in content
+    with monkeypatch.context() as patch:
+        patch.setattr("index.probe_videos", lambda paths, **_: iter_nothing(paths))
+        index(root)
 
 
 def iter_nothing(paths: list[str]) -> object:
@@ -266,7 +268,7 @@ def test_full_disk_loses_nothing(root: Path, start_index: Callable[..., "subproc
         (["--annotations", "val=a", "--annotations", "val=b"], ["'val' is given twice"]),
         (["--annotations", "../val=a"], ["split", "separator"]),
         (["--annotations", "val=nowhere.csv"], ["nowhere.csv", "cannot be read"]),
-        (["--workers", "0"], ["--workers"]),
+        (["--workers", "0"], ["--num_workers"]),
         (["--output", "{root}/val.csv/m.parquet"], ["output folder", "cannot be used"]),
         (["--class_names", "nowhere.txt"], ["--class_names", "nowhere.txt"]),
     ],

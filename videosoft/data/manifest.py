@@ -27,7 +27,7 @@ _MAY_BE_NULL = (
     *("width", "height", "num_bytes", "checksum"),
 )
 _CONTROL = r"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]"
-_LEAVES_ROOT = r"^/|\\|(^|/)\.{0,2}(/|$)"  # absolute, or with a part that is empty, "." or ".."
+_LEAVES_ROOT = r"\\|(^|/)\.{0,2}(/|$)"  # absolute, or with a part that is empty, "." or ".."
 
 
 @dataclass(frozen=True)

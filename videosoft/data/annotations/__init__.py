@@ -12,6 +12,7 @@ from videosoft.data.annotations.reading import (
     create_entry_table,
     find_list,
     list_entries,
+    pause_garbage_collection,
     read_annotations,
 )
 from videosoft.data.annotations.splits import list_synonyms
@@ -32,5 +33,6 @@ __all__ = [
     "list_entries",
     "list_synonyms",
     "locate_videos",
+    "pause_garbage_collection",
     "read_annotations",
 ]

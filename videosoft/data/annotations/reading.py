@@ -1,6 +1,8 @@
 """The list of a split, in any format, as a table of records."""
 
-from collections.abc import Sequence
+import contextlib
+import gc
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,20 +63,20 @@ def read_annotations(
     path, found_format = find_list(root, split, annotations, annotation_format)
     if found_format == "manifest":
         return _read_from_manifest(path, root, split, class_names)
-    entries = list_entries(root, split, path, found_format, class_names=class_names)
-    _check_duplicates(entries)
-    where: dict[str, str] = {}
-    for entry in entries:
-        where.setdefault(entry.label_name, entry.where)
-    names = check_class_names(class_names) if class_names is not None else tuple(sorted(where))
-    match = match_class_names(list(where), names, where=where)
-    locations = locate_videos(root, split, entries)
-    check_any_found(locations, root, split, path)
-    table = create_entry_table(entries, locations, split, dict(zip(where, match.labels, strict=True)))
-    manifest_hash = hash_videos(table)
-    if match.renamed:
-        table = _relabel(table, list(where), match.labels, names)
-    return AnnotationList(RecordTable(table, root), names, manifest_hash, match.renamed)
+    with pause_garbage_collection():
+        return _read_from_list(path, found_format, root, split, class_names)
+
+
+@contextlib.contextmanager
+def pause_garbage_collection() -> Iterator[None]:
+    """Build millions of small objects without a search for cycles among them, which they do not have: twice as fast."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def find_list(
@@ -159,6 +161,25 @@ def create_entry_table(
             "reason": reasons,
         }
     )
+
+
+def _read_from_list(
+    path: Path, found_format: AnnotationFormat, root: Path, split: str, class_names: Sequence[str] | None
+) -> AnnotationList:
+    entries = list_entries(root, split, path, found_format, class_names=class_names)
+    _check_duplicates(entries)
+    where: dict[str, str] = {}
+    for entry in entries:
+        where.setdefault(entry.label_name, entry.where)
+    names = check_class_names(class_names) if class_names is not None else tuple(sorted(where))
+    match = match_class_names(list(where), names, where=where)
+    locations = locate_videos(root, split, entries)
+    check_any_found(locations, root, split, path)
+    table = create_entry_table(entries, locations, split, dict(zip(where, match.labels, strict=True)))
+    manifest_hash = hash_videos(table)
+    if match.renamed:
+        table = _relabel(table, list(where), match.labels, names)
+    return AnnotationList(RecordTable(table, root), names, manifest_hash, match.renamed)
 
 
 def _read_from_manifest(path: Path, root: Path, split: str, class_names: Sequence[str] | None) -> AnnotationList:
