@@ -12,7 +12,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
-from videosoft.data.decoding import VideoDecodeError, open_video
+from videosoft.data.decoding import FrameCountError, VideoDecodeError, open_video
 
 Probed = dict[str, Any]
 
@@ -47,7 +47,10 @@ def probe_video(path: str) -> Probed:
         with open_video(path) as video:
             if video.num_frames < 1:
                 return {**found, "status": "unreadable", "reason": "no frame in it", "retry": False}
-            video.get_frames(sorted({0, video.num_frames - 1}))
+            # Where fewer frames decode than are promised, the reader counts those that do from then on.
+            with contextlib.suppress(FrameCountError):
+                video.get_frames(sorted({0, video.num_frames - 1}))
+            shown_seconds = float(video.frame_times[-1])  # the last frame is shown for a moment, too
             return {
                 **found,
                 "status": "ok",
@@ -55,7 +58,7 @@ def probe_video(path: str) -> Probed:
                 "retry": False,
                 "num_frames": video.num_frames,
                 "fps": video.fps,
-                "duration_seconds": video.num_frames / video.fps if video.fps > 0 else None,
+                "duration_seconds": round(shown_seconds + 1 / video.fps, 6) if video.fps > 0 else None,
                 "width": video.width,
                 "height": video.height,
             }

@@ -1,11 +1,13 @@
 """Every published format against what its lines say; where files may lie; and how lists are wrong."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
-from videosoft.data import AnnotationList, read_annotations
+from videosoft.data import AnnotationFormat, AnnotationList, read_annotations
 from videosoft.data.annotations import detect_format
 from videosoft.errors import InputError
 
@@ -376,6 +378,17 @@ def test_unknown_format_names_those_that_are_known(tmp_path: Path) -> None:
     touch(tmp_path / "root" / "val" / "a" / "x.mp4")
     with pytest.raises(InputError, match=r"annotation_format hacs_csv needs a list"):
         read_annotations(tmp_path / "root", "val", annotation_format="hacs_csv")
+
+
+@pytest.mark.parametrize("annotation_format", sorted(set(get_args(AnnotationFormat)) - {"class_folders"}))
+@pytest.mark.parametrize("name", ["nowhere.csv", "video.mp4", "folder"])
+def test_a_format_that_the_list_is_not_in(tmp_path: Path, annotation_format: Any, name: str) -> None:
+    (tmp_path / "video.mp4").write_bytes(bytes(range(256)))
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / name))):
+        read_annotations(
+            tmp_path, "train", annotations=tmp_path / name, annotation_format=annotation_format, class_names=["a"]
+        )
 
 
 def test_class_folders_in_spite_of_a_list(tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def _find_number(path: Path) -> tuple[Path, str]:
     match = FILE_NAME.match(path.name)
     if match and not path.is_dir():
         return path.parent, match["number"]
-    numbers = sorted({match["number"] for file in path.iterdir() if (match := FILE_NAME.match(file.name))})
+    files = path.iterdir() if path.is_dir() else ()
+    numbers = sorted({match["number"] for file in files if (match := FILE_NAME.match(file.name))})
     if len(numbers) != 1:
         found = f"the splits {', '.join(numbers)}" if numbers else "no trainlist01.txt or testlist01.txt"
         raise InputError(f"{path} has {found}; name one of its lists, such as {path}/trainlist01.txt")
