@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from download import ARCHIVE_SUFFIXES
-from names import UNFINISHED_PREFIX, find_name_problem, is_video_name
+from names import find_name_problem, get_unfinished_path, is_video_name
 from reports import write_report
 from shards import Shard, select_shard
 from tqdm import tqdm
@@ -30,6 +30,7 @@ _SPLITS = ("train", "val", "validate", "validation", "test")
 _MAX_EXPANSION = 20
 _MIN_ALLOWED_BYTES = 1 << 30
 _KEPT_FREE_BYTES = 64 << 20
+_READ_ERRORS = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError)
 
 
 class ArchiveError(Exception):
@@ -137,7 +138,7 @@ def _read_members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, BinaryIO | N
                     tar.members.clear()  # kept for random access, which is not wanted here
             while stream.read(_COPY_BYTES):
                 pass
-        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError) as error:
+        except _READ_ERRORS as error:
             raise ArchiveError(f"cut off or damaged after {file.tell()} bytes: {error}") from None
         if not is_compressed:
             # Without a CRC, a plain tar that was cut between two members is told by its missing end of zeros only.
@@ -151,14 +152,16 @@ def _write_video(target: Path, content: BinaryIO | None, member: tarfile.TarInfo
     target.parent.mkdir(parents=True, exist_ok=True)
     if member.size + _KEPT_FREE_BYTES > shutil.disk_usage(target.parent).free:
         raise OSError(errno.ENOSPC, f"no space for {member.size} bytes", str(target))
-    temporary_path = target.with_name(f"{UNFINISHED_PREFIX}{os.getpid()}-{target.name}")
+    temporary_path = get_unfinished_path(target, os.getpid())
     try:
         with temporary_path.open("wb") as file:
             shutil.copyfileobj(content, file, _COPY_BYTES)
             written = file.tell()
         if written != member.size:
-            raise EOFError(f"{written} bytes of {member.size} of member {member.name[:80]!r}")
+            raise ArchiveError(f"cut off: {written} bytes of {member.size} of member {member.name[:80]!r}")
         temporary_path.replace(target)
+    except _READ_ERRORS as error:
+        raise ArchiveError(f"cut off or damaged in member {member.name[:80]!r}: {error}") from None
     finally:
         temporary_path.unlink(missing_ok=True)
 
@@ -174,8 +177,6 @@ def _unpack_job(task: tuple[Path, Path], *, output: Path) -> ArchiveOutcome:
         note = {"archive": _identify(archive), **asdict(summary)}
         with replace_when_done(marker) as temporary_path:
             temporary_path.write_text(json.dumps(note) + "\n", encoding="utf-8")
-    except EOFError as error:  # cut off within a member
-        return ArchiveOutcome(None, f"cut off or damaged: {error}")
     except ArchiveError as error:
         return ArchiveOutcome(None, str(error))
     except (OSError, InputError) as error:
@@ -217,9 +218,7 @@ def run_unpack(archives: Path, output: Path, *, shard: Shard, num_workers: int) 
     failures: list[tuple[str, str, str]] = []
     notes: list[tuple[str, str, str]] = []
     num_new = num_other = 0
-    progress = tqdm(
-        total=len(listed), initial=len(listed) - len(todo), unit="archive", desc="unpack", mininterval=0.5
-    )
+    progress = tqdm(total=len(listed), initial=len(listed) - len(todo), unit="archive", desc="unpack", mininterval=0.5)
     try:
         with progress:
             tasks = [(archives / path, path) for path in todo]

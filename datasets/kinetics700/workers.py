@@ -41,6 +41,7 @@ class _Worker:
         self.process = context.Process(target=_serve, args=(function, other_end, os.getpid()), daemon=True)
         self.process.name = f"worker-{number}"
         self.process.start()
+        self.process_id = self.process.pid or 0
         other_end.close()
         self.task: Any = None
         self.deadline = float("inf")
@@ -63,11 +64,13 @@ def run_tasks(
     *,
     num_workers: int,
     time_limit_seconds: float = float("inf"),
+    on_lost: Callable[[Task, int], None] = lambda task, process_id: None,
 ) -> Iterator[Outcome[Task, Result]]:
     """Call a function (importable, of one picklable task) in ``num_workers`` processes; outcomes come as they are done.
 
     A process that dies or takes longer than ``time_limit_seconds`` for a task is replaced.  All of them end with this
-    iterator, and with this process, however it ends.
+    iterator, and with this process, however it ends.  ``on_lost`` is told the task and the process id of each that was
+    ended, or ended itself, in the middle of a task: what it has left behind can be removed then.
 
     Raises:
         FatalError: the function raised it, or any other error, which is a mistake in it.
@@ -98,12 +101,13 @@ def run_tasks(
                 if worker.connection in ready:
                     outcome = _receive(worker)
                 elif time.monotonic() >= worker.deadline:
-                    worker.kill()
                     outcome = Outcome(worker.task, None, f"not done after {time_limit_seconds:g} seconds")
                 else:
                     continue
                 if outcome.reason:
                     workers.remove(worker)
+                    worker.kill()
+                    on_lost(worker.task, worker.process_id)
                 else:
                     try:
                         worker.start(next(remaining), time_limit_seconds)
@@ -115,6 +119,7 @@ def run_tasks(
     finally:
         for worker in workers:
             worker.kill()
+            on_lost(worker.task, worker.process_id)
 
 
 def _receive(worker: _Worker) -> Outcome[Any, Any]:
@@ -123,7 +128,6 @@ def _receive(worker: _Worker) -> Outcome[Any, Any]:
     except (EOFError, OSError):
         worker.process.join()
         code = worker.process.exitcode or 0
-        worker.connection.close()
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         return Outcome(worker.task, None, f"its process ended {how}")
     if kind == "error":
