@@ -1,4 +1,4 @@
-"""The published archives and lists, over HTTP: resumed where they broke off, and never taken for whole when they are not."""
+"""The published archives and lists, over HTTP: resumed where they broke off, and never taken for whole too early."""
 
 import contextlib
 import fcntl
@@ -415,7 +415,7 @@ def run_download(
     if problems:
         shown = "\n  ".join(sorted(problems)[:10])
         raise InputError(
-            f"{len(problems)} of {len(files)} files could not be downloaded; the same command tries them again:\n  {shown}"
+            f"{len(problems)} of {len(files)} files could not be downloaded; the same command tries again:\n  {shown}"
         )
     return f"{output}: {len(files)} files, {num_new} of them new"
 

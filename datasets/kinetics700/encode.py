@@ -61,10 +61,10 @@ class SourceError(Exception):
 
 
 def encode_video(task: EncodeTask, settings: EncodeSettings) -> int:
-    """Write one video in H.264/mp4 (yuv420p, square pixels, no sound, index in front); returns its number of frames.
+    """Write one video in H.264/mp4 (yuv420p, no sound, index in front); returns its number of frames.
 
     The short side becomes ``short_side`` if it is longer, the other follows; both are even.  Rotation stored in the
-    file is applied.  Frames keep their own times (variable frame rate stays variable), counted from the first one.
+    file is applied.  Pixels that are not square stay so, and the file says it, as the source did.  Frames keep their own times (variable frame rate stays variable), counted from the first one.
     With ``start`` and ``end`` only frames of these seconds are kept, to the frame.
 
     Raises:
@@ -99,6 +99,7 @@ def _transcode(task: EncodeTask, path: Path, settings: EncodeSettings) -> int:
             },
         )
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = first.pixel_aspect
         stream.codec_context.thread_count = 1  # the other cores have videos of their own
         stream.codec_context.time_base = stream.time_base = first.time_base
         # swscale changes no matrix by itself: the colours mean what they meant in the source.
@@ -155,7 +156,7 @@ def _select_frames(container: Any, stream: Any, task: EncodeTask) -> Iterator[_T
     origin = stream.start_time or 0
     start = None if task.start is None else origin + _count_ticks(task.start, time_base)
     end = None if task.end is None else origin + _count_ticks(task.end, time_base)
-    aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
+    aspect = Fraction(stream.sample_aspect_ratio or 1)
     frames = container.decode(stream)
     if start is not None and start > origin:
         container.seek(start, stream=stream, backward=True)
@@ -180,7 +181,7 @@ def _select_frames(container: Any, stream: Any, task: EncodeTask) -> Iterator[_T
             return
         if first is None:
             first = pts
-        yield _TimedFrame(frame, pts - first, time_base, rate, aspect)
+        yield _TimedFrame(frame, pts - first, time_base, rate, 1 / aspect if frame.rotation % 180 else aspect)
 
 
 def _count_ticks(seconds: float, time_base: Fraction) -> int:
@@ -189,15 +190,14 @@ def _count_ticks(seconds: float, time_base: Fraction) -> int:
 
 
 def choose_size(timed: _TimedFrame, short_side: int) -> tuple[int, int]:
-    """Width and height of the result: upright, square pixels, never enlarged, even."""
-    width, height = Fraction(timed.frame.width) * timed.pixel_aspect, Fraction(timed.frame.height)
+    """Width and height of the result in pixels: upright, never enlarged, even."""
+    width, height = timed.frame.width, timed.frame.height
     if timed.frame.rotation % 180:
         width, height = height, width
-    scale = min(Fraction(1), short_side / min(width, height))
-    even = [max(2, 2 * round(side * scale / 2)) for side in (width, height)]
-    if scale == 1:  # nothing is enlarged, not even by the row that an odd size lacks
-        even = [max(2, 2 * int(side / 2)) for side in (width, height)]
-    return even[0], even[1]
+    scale = min(1.0, short_side / min(width, height))
+    # Down where nothing is scaled: an odd size loses a row, and is not enlarged by one.
+    count_pairs = round if scale < 1 else int
+    return max(2, 2 * count_pairs(width * scale / 2)), max(2, 2 * count_pairs(height * scale / 2))
 
 
 class _Scaler:
@@ -230,7 +230,6 @@ class _Scaler:
         steps = [
             *turns.get(frame.rotation % 360, []),
             ("scale", f"{self._size[0]}:{self._size[1]}:flags=bicubic:out_range=tv"),
-            ("setsar", "1"),
             ("format", "yuv420p"),
         ]
         nodes = [
@@ -262,7 +261,9 @@ def _encode_job(task: EncodeTask, *, settings: EncodeSettings) -> EncodeOutcome:
         return EncodeOutcome(encode_video(task, settings))
     except SourceError as error:
         return EncodeOutcome(0, str(error))
-    except (OSError, InputError) as error:
+    except InputError as error:
+        raise FatalError(str(error)) from None
+    except OSError as error:
         raise FatalError(f"cannot write {task.target}: {error}") from None
     except (av.FFmpegError, ValueError, MemoryError) as error:
         if getattr(error, "errno", None) in _DISK_ERRORS:

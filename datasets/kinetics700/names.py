@@ -5,8 +5,8 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-from videosoft.data.annotations import VIDEO_SUFFIXES
-
+# As videosoft.data reads them; to import it from there would load torch into every worker.
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
 _MAX_NAME_BYTES = 200  # file systems take 255, and unfinished files have longer names
 UNFINISHED_PREFIX = ".unfinished-"  # as videosoft.atomic_files has it
 

@@ -98,7 +98,7 @@ def run_trim(
             missing.append((str(segment.relative_path), "no source video of this youtube_id"))
     if not tasks:
         raise InputError(
-            f"none of the {len(missing)} clips has a video in {source}; expected <youtube_id>.mp4 (.mkv, .webm, .avi) there"
+            f"none of the {len(missing)} clips has a video in {source}; expected <youtube_id>.mp4 (or .mkv, ...)"
         )
     summary = run_encode_tasks(
         tasks, output, settings, num_workers=num_workers, time_limit_seconds=time_limit_seconds, description="trim"

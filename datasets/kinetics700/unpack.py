@@ -56,7 +56,7 @@ class ArchiveOutcome:
 
 
 def unpack_archive(archive: Path, output: Path) -> ArchiveSummary:
-    """Write the videos of a .tar.gz or .tar to ``<output>/[<label>/]<name>``; those that are there are left as they are.
+    """Write the videos of a .tar.gz or .tar to ``<output>/[<label>/]<name>``; those that are there stay as they are.
 
     A video keeps the last folder above it, which is its class if there are classes, and no other:
     ``./a.mp4`` -> ``a.mp4``, ``archery/a.mp4`` -> ``archery/a.mp4``, ``home/me/kinetics/train/a.mp4`` -> ``a.mp4``.
