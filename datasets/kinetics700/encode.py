@@ -64,8 +64,9 @@ def encode_video(task: EncodeTask, settings: EncodeSettings) -> int:
     """Write one video in H.264/mp4 (yuv420p, no sound, index in front); returns its number of frames.
 
     The short side becomes ``short_side`` if it is longer, the other follows; both are even.  Rotation stored in the
-    file is applied.  Pixels that are not square stay so, and the file says it, as the source did.  Frames keep their own times (variable frame rate stays variable), counted from the first one.
-    With ``start`` and ``end`` only frames of these seconds are kept, to the frame.
+    file is applied.  Pixels that are not square stay so, and the file says it, as the source did.  Frames keep their
+    own times (variable frame rate stays variable), counted from the first one.  With ``start`` and ``end`` only frames
+    of these seconds are kept, to the frame.
 
     Raises:
         SourceError: the source is no video, is damaged, or has no frame in these seconds.
