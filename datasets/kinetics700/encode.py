@@ -23,6 +23,8 @@ from videosoft.errors import InputError
 
 FORMAT_VERSION = 1
 SETTINGS_NAME = "encoding.json"
+# Without accurate_rnd swscale makes pictures darker by a grey level or two.
+_SCALE_FLAGS = "bicubic+accurate_rnd+full_chroma_int"
 _DEFAULT_FPS = Fraction(30)
 _LEFTOVER_SECONDS = 24 * 3600
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -230,7 +232,7 @@ class _Scaler:
         }
         steps = [
             *turns.get(frame.rotation % 360, []),
-            ("scale", f"{self._size[0]}:{self._size[1]}:flags=bicubic:out_range=tv"),
+            ("scale", f"{self._size[0]}:{self._size[1]}:flags={_SCALE_FLAGS}:out_range=tv"),
             ("format", "yuv420p"),
         ]
         nodes = [

@@ -16,6 +16,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG = 1
+_START_SECONDS = 120.0  # for a new process to load its modules, which is no part of its first task
 
 
 class FatalError(Exception):
@@ -48,9 +49,12 @@ class _Worker:
 
     def start(self, task: Any, time_limit_seconds: float) -> None:
         self.task = task
-        self.deadline = time.monotonic() + time_limit_seconds
+        self.restart_clock(time_limit_seconds)
         with contextlib.suppress(OSError):  # a process that died already is noticed by its closed pipe
             self.connection.send(task)
+
+    def restart_clock(self, time_limit_seconds: float) -> None:
+        self.deadline = time.monotonic() + time_limit_seconds
 
     def kill(self) -> None:
         self.process.kill()
@@ -89,7 +93,7 @@ def run_tasks(
                     break
                 workers.append(_Worker(function, num_started))
                 num_started += 1
-                workers[-1].start(task, time_limit_seconds)
+                workers[-1].start(task, time_limit_seconds + _START_SECONDS)
             if not workers:
                 return
             soonest = min(worker.deadline for worker in workers)
@@ -99,7 +103,11 @@ def run_tasks(
             )
             for worker in list(workers):
                 if worker.connection in ready:
-                    outcome = _receive(worker)
+                    received = _receive(worker)
+                    if received is None:
+                        worker.restart_clock(time_limit_seconds)
+                        continue
+                    outcome = received
                 elif time.monotonic() >= worker.deadline:
                     outcome = Outcome(worker.task, None, f"not done after {time_limit_seconds:g} seconds")
                 else:
@@ -122,7 +130,8 @@ def run_tasks(
             on_lost(worker.task, worker.process_id)
 
 
-def _receive(worker: _Worker) -> Outcome[Any, Any]:
+def _receive(worker: _Worker) -> Outcome[Any, Any] | None:
+    """What became of a worker's task; None when it is there and begins with it."""
     try:
         kind, content = worker.connection.recv()
     except (EOFError, OSError):
@@ -130,6 +139,8 @@ def _receive(worker: _Worker) -> Outcome[Any, Any]:
         code = worker.process.exitcode or 0
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         return Outcome(worker.task, None, f"its process ended {how}")
+    if kind == "ready":
+        return None
     if kind == "error":
         raise FatalError(content)
     return Outcome(worker.task, content)
@@ -143,6 +154,7 @@ def _serve(function: Callable[[Any], Any], connection: Connection, parent: int) 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             return
+    connection.send(("ready", None))
     while True:
         try:
             task = connection.recv()
