@@ -16,6 +16,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG = 1
+_END_SECONDS = 10.0
 _START_SECONDS = 120.0  # for a new process to load its modules, which is no part of its first task
 
 
@@ -55,6 +56,12 @@ class _Worker:
 
     def restart_clock(self, time_limit_seconds: float) -> None:
         self.deadline = time.monotonic() + time_limit_seconds
+
+    def retire(self) -> None:
+        """Let a process without a task end by itself."""
+        self.connection.close()
+        self.process.join(_END_SECONDS)
+        self.process.kill()
 
     def kill(self) -> None:
         self.process.kill()
@@ -122,7 +129,7 @@ def run_tasks(
                     except StopIteration:
                         exhausted = True
                         workers.remove(worker)
-                        worker.kill()
+                        worker.retire()
                 yield outcome
     finally:
         for worker in workers:
