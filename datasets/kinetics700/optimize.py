@@ -23,7 +23,7 @@ from workers import FatalError, run_tasks
 
 from videosoft.atomic_files import check_output_folder, replace_when_done, write_json
 from videosoft.data.annotations import VideoRecord, read_annotations
-from videosoft.data.litdata_source import ITEM_FORMAT, LITDATA_FORMAT_VERSION, TABLE_NAME
+from videosoft.data.litdata_source import LITDATA_FORMAT_VERSION, TABLE_NAME
 from videosoft.errors import InputError
 
 VIDEOS_PER_PART = 1000
@@ -82,7 +82,8 @@ def _write_part(part: Part, *, root: Path, output: Path, chunk_megabytes: int) -
                     record.group_id,
                     str(record.path.relative_to(root)),
                 )
-                cache[len(items)] = dict(zip(ITEM_FORMAT, values, strict=True))
+                # A tuple, not a dict: LitData writes dicts as Arrow tables, of which it cannot fetch single rows.
+                cache[len(items)] = values
                 items.append(record.video_id)
             index: dict[str, Any] = {"chunks": [], "config": None}
             if items:

@@ -40,6 +40,9 @@ class FileServer:
             def do_GET(self) -> None:
                 outer._answer(self)
 
+            def do_HEAD(self) -> None:
+                outer._answer(self, with_body=False)
+
             def log_message(self, *arguments: object) -> None:
                 pass
 
@@ -55,7 +58,7 @@ class FileServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def _answer(self, request: BaseHTTPRequestHandler) -> None:
+    def _answer(self, request: BaseHTTPRequestHandler, with_body: bool = True) -> None:
         file = self.files.get(request.path)
         if file is None:
             request.send_error(404)
@@ -85,6 +88,8 @@ class FileServer:
             request.send_header("ETag", file.etag)
         request.end_headers()
         request.close_connection = True
+        if not with_body:
+            return
         limits = [limit for limit in (file.cut_after, file.stall_after) if limit is not None]
         request.wfile.write(body[: min(limits, default=len(body))])
         request.wfile.flush()

@@ -157,11 +157,8 @@ def test_rotation_is_applied(tmp_path: Path, degrees: int) -> None:
 
 
 @pytest.mark.real_data
-def test_a_real_rotated_file_stands_upright(tmp_path: Path) -> None:
-    shared = Path(os.environ.get("VIDEOSOFT_SHARED", Path(__file__).resolve().parents[3] / "shared"))
-    source = shared / "data" / "clips" / "decord_video_90.mov"
-    if not source.is_file():
-        pytest.skip(f"no {source}")
+def test_a_real_rotated_file_stands_upright(shared_dir: Path, tmp_path: Path) -> None:
+    source = shared_dir / "data" / "clips" / "decord_video_90.mov"
     encode_video(EncodeTask(source, tmp_path / "out.mp4"), EncodeSettings(256, preset="veryfast", crf=12))
     assert decode(tmp_path / "out.mp4")[0].shape[1:3] == (454, 256)
     assert compare(source, tmp_path / "out.mp4") < 3.5
@@ -303,6 +300,7 @@ def test_a_full_disk_ends_the_run_and_what_is_done_is_whole(tmp_path: Path) -> N
     assert len(decode(tmp_path / "out" / "b.mp4")[0]) == 200
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_taken_up_again(tmp_path: Path) -> None:
     for number in range(30):
         write_video(tmp_path / "in" / f"v{number:02d}.mp4", num_frames=60, height=240, width=320)
@@ -337,6 +335,7 @@ def misbehave(task: str) -> str:
     return task.upper()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [1, 3])
 def test_a_hang_or_a_crash_costs_one_task(num_workers: int) -> None:
     tasks = ["a", "hang", "b", "crash", "c", "leave", "d"]

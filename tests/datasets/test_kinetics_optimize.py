@@ -183,7 +183,7 @@ def test_a_table_of_another_version_is_refused(packed: Path, tmp_path: Path) -> 
         (tmp_path / path.name).write_bytes(path.read_bytes())
     table = pq.read_table(packed / "videos.parquet")
     pq.write_table(
-        table.replace_schema_metadata({**table.schema.metadata, "format_version": "9"}), tmp_path / "videos.parquet"
+        table.replace_schema_metadata({**table.schema.metadata, b"format_version": b"9"}), tmp_path / "videos.parquet"
     )
     with pytest.raises(InputError, match="format version '9'"):
         open_source(tmp_path)
@@ -208,6 +208,7 @@ def read_all(output: Path) -> dict[str, bytes]:
     return {record.video_id: source.read_video(index) for index, record in enumerate(source.records)}
 
 
+@pytest.mark.slow
 def test_parts_are_shared_done_once_and_joined_by_the_last(tmp_path: Path) -> None:
     create_large_root(tmp_path / "set", 2500)
     command = ["optimize", "--root", tmp_path / "set", "--split", "train", "--output", tmp_path / "out"]
@@ -228,6 +229,7 @@ def test_parts_are_shared_done_once_and_joined_by_the_last(tmp_path: Path) -> No
     assert read_all(tmp_path / "out")["v00007_000000_000010"] == b"changed"
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_taken_up_again(tmp_path: Path) -> None:
     create_large_root(tmp_path / "set", 5000)
     command = ["optimize", "--root", tmp_path / "set", "--split", "train", "--output", tmp_path / "out"]
@@ -248,6 +250,7 @@ def test_a_killed_run_is_taken_up_again(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "index.json").read_text())["config"]["data_format"][0] == "bytes"
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_a_message(tmp_path: Path) -> None:
     create_large_root(tmp_path / "set", 300)
     command = ["optimize", "--root", tmp_path / "set", "--split", "train", "--output", tmp_path / "out"]

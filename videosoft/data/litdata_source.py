@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,8 +28,8 @@ __all__ = ["ITEM_FORMAT", "LITDATA_FORMAT_VERSION", "TABLE_NAME", "LitDataSource
 
 LITDATA_FORMAT_VERSION = 1
 TABLE_NAME = "videos.parquet"
-# The fields of an item, in order, and how LitData stores them.
-ITEM_FORMAT = {"video": "bytes", "video_id": "str", "label_name": "str", "group_id": "str", "path": "str"}
+# An item is the tuple (video, video_id, label_name, group_id, path), which LitData stores as:
+ITEM_FORMAT = ("bytes", "str", "str", "str", "str")
 _TABLE_COLUMNS = ("video_id", "path", "label_name", "label", "group_id", "status", "reason", "item")
 _CHUNK_NAME = re.compile(r"chunk-\d+-\d+\.bin")
 _REMOTE = re.compile(r"(s3|gs|azure|r2|http|https)://")
@@ -117,13 +117,12 @@ class LitDataSource:
         if item < 0:
             raise VideoDecodeError(record.path, record.reason or "not packed")
         try:
-            content = self._retry(lambda: self._read_item(item))
+            video, video_id = self._retry(lambda: self._read_item(item))
         except _ReadError as error:
             raise VideoDecodeError(record.path, f"cannot be read from {self.location}: {error}") from None
-        if content["video_id"] != record.video_id:
-            reason = f"{self.location} holds {content['video_id']!r} in its place; copy chunks and {TABLE_NAME} anew"
+        if video_id != record.video_id:
+            reason = f"{self.location} holds {video_id!r} in its place; copy chunks and {TABLE_NAME} anew"
             raise VideoDecodeError(record.path, reason)
-        video: bytes = bytes(content["video"])
         return video
 
     @contextlib.contextmanager
@@ -147,11 +146,11 @@ class LitDataSource:
             file.flush()
             yield Path(file.name)
 
-    def _read_item(self, item: int) -> dict[str, Any]:
+    def _read_item(self, item: int) -> tuple[bytes, str]:
         if self._dataset is None or self._process_id != os.getpid():  # connections do not survive a fork
             self._open_dataset()
-        content: dict[str, Any] = self._dataset[item]
-        return content
+        video, video_id, *_ = self._dataset[item]
+        return bytes(video), str(video_id)
 
     def _open_dataset(self) -> None:
         import litdata
@@ -183,9 +182,8 @@ class LitDataSource:
 
                 def fetch(file_name: str = file_name) -> None:
                     downloader = get_downloader(self.location, name, [], self._storage_options)
-                    downloader.download_file(f"{self.location}/{file_name}", str(folder / file_name))
-                    if not (folder / file_name).is_file():
-                        raise OSError("nothing came")
+                    with (folder / file_name).open("wb") as file:
+                        downloader.download_fileobj(f"{self.location}/{file_name}", file)
 
                 try:
                     self._retry(fetch)
@@ -229,13 +227,11 @@ def _create_http_downloader_class() -> Any:
     from litdata.streaming.downloader import Downloader
 
     class HttpDownloader(Downloader):
-        def download_file(self, remote_filepath: str, local_filepath: str) -> None:
+        def download_fileobj(self, remote_filepath: str, fileobj: BinaryIO) -> None:
             response = self._request(remote_filepath, {})
             if response.status != 200:
                 raise OSError(f"HTTP status {response.status}")
-            temporary_path = self._temp_download_path(local_filepath)
-            Path(temporary_path).write_bytes(response.data)
-            self._publish_file(temporary_path, local_filepath)
+            fileobj.write(response.data)
 
         def download_bytes(self, remote_filepath: str, offset: int, length: int, local_chunkpath: str) -> bytes:
             response = self._request(remote_filepath, {"Range": f"bytes={offset}-{int(offset) + int(length) - 1}"})
@@ -276,7 +272,7 @@ def _read_index(path: Path, location: str) -> dict[str, Any]:
         raise InputError(
             f"{location}/index.json cannot be read ({error}); expected a folder made by `prepare.py optimize`"
         ) from None
-    if found != (list(ITEM_FORMAT.values()), None, None, "PyTreeLoader") or not sizes_are_right:
+    if found != (list(ITEM_FORMAT), None, None, "PyTreeLoader") or not sizes_are_right:
         raise InputError(f"{location}: LitData chunks of another kind ({found}); make them by `prepare.py optimize`")
     if not all(isinstance(name, str) and _CHUNK_NAME.fullmatch(name) for name in names):
         raise InputError(f"{location}/index.json: a chunk's name is none (chunk-<number>-<number>.bin)")
