@@ -36,7 +36,7 @@ class EncodeSettings:
 
     short_side: int = 256
     gop: int = 12
-    crf: int = 20
+    crf: int = 23
     preset: str = "medium"
 
 
@@ -236,9 +236,7 @@ class _Scaler:
             ("format", "yuv420p"),
         ]
         nodes = [
-            graph.add_buffer(
-                width=frame.width, height=frame.height, format=frame.format.name, time_base=timed.time_base
-            ),
+            graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=timed.time_base),
             *(graph.add(name, arguments) for name, arguments in steps),
             graph.add("buffersink"),
         ]

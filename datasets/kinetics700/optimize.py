@@ -133,7 +133,7 @@ def run_optimize(
     try:
         import litdata  # noqa: F401
     except ImportError as error:
-        raise InputError(f"optimize needs the package litdata ({error}); pip install 'videosoft[litdata]'") from None
+        raise InputError(f"optimize needs the package litdata ({error}); pip install litdata") from None
     if chunk_megabytes > 2000:
         raise InputError(f"--chunk_megabytes is {chunk_megabytes}; LitData's chunks hold 2000 at most")
     root = root.absolute()

@@ -128,7 +128,7 @@ def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="ROOT", help="the encoded videos go here")
     parser.add_argument("--short_side", type=_parse_count, default=256, help="pixels; smaller videos keep their size")
     parser.add_argument("--gop", type=_parse_count, default=12, help="frames from key frame to key frame, at most")
-    parser.add_argument("--crf", type=int, choices=range(52), default=20, metavar="0-51", help="x264's quality")
+    parser.add_argument("--crf", type=int, choices=range(52), default=23, metavar="0-51", help="x264's quality")
     parser.add_argument("--preset", choices=_PRESETS, default="medium", help="x264's speed")
     parser.add_argument("--time_limit", type=_parse_seconds, default=600.0, help="seconds for one video")
     _add_worker_argument(parser)

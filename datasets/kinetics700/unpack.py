@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from download import ARCHIVE_SUFFIXES
 from names import find_name_problem, get_unfinished_path, is_video_name
@@ -121,7 +121,7 @@ def choose_path(member: tarfile.TarInfo, output: Path) -> Path | None:
     return Path(*[part for part in parts[-2:-1] if part not in _SPLITS], parts[-1])
 
 
-def _read_members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, BinaryIO | None]]:
+def _read_members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
     """All members, in the order of the archive, which is read once and to its very end, so that its CRC is checked."""
     with archive.open("rb") as file:
         magic = file.read(2)
@@ -135,7 +135,7 @@ def _read_members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, BinaryIO | N
             with tarfile.open(fileobj=stream, mode="r|", errorlevel=2) as tar:
                 for member in tar:
                     yield member, tar.extractfile(member) if member.isreg() and not member.issparse() else None
-                    tar.members.clear()  # kept for random access, which is not wanted here
+                    tar.members.clear()  # type: ignore[attr-defined]  # kept for random access, which is not wanted here
             while stream.read(_COPY_BYTES):
                 pass
         except _READ_ERRORS as error:
@@ -147,7 +147,7 @@ def _read_members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, BinaryIO | N
                 raise ArchiveError("cut off: the end mark of a tar archive is missing")
 
 
-def _write_video(target: Path, content: BinaryIO | None, member: tarfile.TarInfo) -> None:
+def _write_video(target: Path, content: IO[bytes] | None, member: tarfile.TarInfo) -> None:
     assert content is not None
     target.parent.mkdir(parents=True, exist_ok=True)
     if member.size + _KEPT_FREE_BYTES > shutil.disk_usage(target.parent).free:

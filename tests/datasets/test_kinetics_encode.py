@@ -389,6 +389,16 @@ def test_interrupted_run_says_so_and_leaves_nothing_unfinished(tmp_path: Path) -
     assert list_files(tmp_path / "out") == {"b.mp4", "encoding.json"}
 
 
+def test_a_file_that_lost_its_end_on_the_way_to_the_disk_is_noticed(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", num_frames=9)
+    encode._check_result(path, 9)
+    with pytest.raises(OSError, match="10 frames were written, 9 can be read"):
+        encode._check_result(path, 10)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(OSError, match="cannot be read again"):
+        encode._check_result(path, 9)
+
+
 def test_leftovers_of_long_ago_are_removed(tmp_path: Path) -> None:
     write_video(tmp_path / "in" / "a.mp4", num_frames=3)
     (tmp_path / "out").mkdir()

@@ -1,7 +1,6 @@
 """Videos in LitData chunks, in a folder or in object storage, by number: the file's bytes, ready to be decoded.
 
-``datasets/kinetics700/prepare.py optimize`` writes them.  Plain ``litdata`` is needed: ``pip install
-'videosoft[litdata]'``.
+``datasets/kinetics700/prepare.py optimize`` writes them.  Plain ``litdata`` is needed, without its extras.
 """
 
 import contextlib
@@ -215,7 +214,7 @@ def _import_litdata() -> None:
         from litdata.streaming.downloader import register_downloader, unregister_downloader  # noqa: F401
     except ImportError as error:
         raise InputError(
-            f"videos in LitData chunks need the package litdata ({error}); pip install 'videosoft[litdata]' (not "
+            f"videos in LitData chunks need the package litdata ({error}); pip install litdata (not "
             "litdata[extras], which brings a `lightning` script of its own)"
         ) from None
     for prefix in ("http://", "https://"):
