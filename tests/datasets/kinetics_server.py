@@ -10,13 +10,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class ServedFile:
     """A file and how it is served; every request for it is noted in ``requests`` (its headers).
 
-    ``cut_after``: the connection closes after so many bytes of a body; ``stall_after``: nothing more comes after so
-    many; ``failures``: HTTP statuses of the first answers; ``promised_size``: what the answer claims as the size.
+    ``heeds_if_range``: whether a range is refused of a file that has changed; ``range_shift``: by how many bytes ranges
+    begin too early; ``cut_after``: the connection closes after so many bytes of a body; ``stall_after``: nothing more
+    comes after so many; ``failures``: HTTP statuses of the first answers; ``promised_size``: what the answer claims as
+    the size.
     """
 
     content: bytes
     etag: str | None = '"v1"'
     ranges: bool = True
+    heeds_if_range: bool = True
+    range_shift: int = 0
     cut_after: int | None = None
     stall_after: int | None = None
     failures: list[int] = field(default_factory=list)
@@ -69,10 +73,10 @@ class FileServer:
             return
         start, end = 0, len(file.content)
         match = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
-        same = request.headers.get("If-Range", file.etag) == file.etag
+        same = request.headers.get("If-Range", file.etag) == file.etag or not file.heeds_if_range
         is_partial = bool(match) and file.ranges and same
         if match and is_partial:
-            start = int(match[1])
+            start = int(match[1]) - file.range_shift
             end = min(end, int(match[2]) + 1) if match[2] else end
             if start >= end:
                 request.send_error(416)

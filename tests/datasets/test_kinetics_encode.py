@@ -395,7 +395,7 @@ def test_a_file_that_lost_its_end_on_the_way_to_the_disk_is_noticed(tmp_path: Pa
     with pytest.raises(OSError, match="10 frames were written, 9 can be read"):
         encode._check_result(path, 10)
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(OSError, match="cannot be read again"):
+    with pytest.raises(OSError, match=r"cannot be read again|0 can be read"):
         encode._check_result(path, 9)
 
 
