@@ -1,4 +1,4 @@
-"""The demo data set's command and modules, for all tests of it."""
+"""The demo data set's command, and the modules of all data sets' commands, for all tests of them."""
 
 import os
 import subprocess
@@ -12,6 +12,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 DEMO_FOLDER = REPOSITORY / "datasets" / "demo"
 # The command's own modules lie beside it, as they do when it is started.
 sys.path.insert(0, str(DEMO_FOLDER))
+sys.path.insert(0, str(REPOSITORY / "datasets" / "kinetics700"))
 
 RunPrepare = Callable[..., "subprocess.CompletedProcess[str]"]
 
