@@ -7,14 +7,16 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from kinetics_server import FileServer, ServedFile
 from kinetics_tools import create_environment, get_command, run_prepare
 from test_kinetics_encode import write_video
 
-from videosoft.data import VideoDecodeError, open_video
+from videosoft.data import ClipDraw, KineticsDataset, Preprocessing, VideoDecodeError, open_video
 from videosoft.data.litdata_source import LitDataSource
 from videosoft.errors import InputError
 
@@ -83,11 +85,38 @@ def test_what_comes_out_is_what_went_in(root: Path, packed: Path) -> None:
 
 def test_bytes_reach_the_decoder(root: Path, packed: Path) -> None:
     source = open_source(packed)
-    with source.open_file(3) as path, open_video(path) as video:
+    with open_video(source.read_video(3), name="third") as video:
         frames = video.get_frames([0, 2])
     with open_video(root / source.records[3].path) as video:
         assert (frames == video.get_frames([0, 2])).all()
-    assert not path.exists()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_data_set_of_chunks_is_that_of_the_files(
+    root: Path, packed: Path, server: FileServer, training: bool
+) -> None:
+    preprocessing = Preprocessing(num_frames=4, sampling_stride=1, short_side=32, crop=32)
+    names = ["class 2", "class 1", "other", "class 0"]
+    options: dict[str, Any] = {"preprocessing": preprocessing, "training": training, "class_names": names}
+    files = KineticsDataset(root, "val", **options)
+    of_files = {record.video_id: index for index, record in enumerate(files.records)}
+    for location in (packed.parent, f"{server.url}/bucket"):
+        chunks = KineticsDataset(location, "val", source="litdata", **options)
+        assert len(chunks) == len(files)
+        assert chunks.manifest_hash == files.manifest_hash
+        for index, record in enumerate(chunks.records):
+            sample = chunks[ClipDraw(index, 9)]
+            expected = files[ClipDraw(of_files[record.video_id], 9)]
+            assert (sample["label"], sample["status"]) == (expected["label"], expected["status"])
+            if expected["video"] is not None:
+                assert sample["video"] is not None
+                assert torch.equal(sample["video"], expected["video"])
+
+
+def test_a_list_beside_chunks_is_refused(packed: Path) -> None:
+    preprocessing = Preprocessing(num_frames=4, sampling_stride=1, short_side=32, crop=32)
+    with pytest.raises(InputError, match="annotations"):
+        KineticsDataset(packed.parent, "val", source="litdata", annotations="some.csv", preprocessing=preprocessing)
 
 
 def test_it_survives_the_way_to_a_worker(root: Path, packed: Path) -> None:

@@ -11,9 +11,10 @@ from videosoft.data.augmentation_mixing import mix_batch
 from videosoft.data.class_names import match_class_names
 from videosoft.data.collate import ClipBatch, collate_clips
 from videosoft.data.coverage import Coverage, compute_coverage, describe_coverage, write_coverage
-from videosoft.data.dataset import KineticsDataset, VideoSample
+from videosoft.data.dataset import KineticsDataset, VideoSample, VideoStorage
 from videosoft.data.decoding import DecoderName, ShortVideoError, VideoDecodeError, VideoReader, open_video
 from videosoft.data.guard import DecodeCrashError, DecodeTimeoutError, GuardedLoader
+from videosoft.data.litdata_source import LitDataSource
 from videosoft.data.loader import ResumableLoader
 from videosoft.data.manifest import Manifest, read_manifest, write_manifest
 from videosoft.data.preprocessing import KINETICS_MEAN, KINETICS_STD, Preprocessing, Sampling, normalize_clip
@@ -51,6 +52,7 @@ __all__ = [
     "DecoderName",
     "GuardedLoader",
     "KineticsDataset",
+    "LitDataSource",
     "Manifest",
     "NumClips",
     "Preprocessing",
@@ -63,6 +65,7 @@ __all__ = [
     "VideoReader",
     "VideoRecord",
     "VideoSample",
+    "VideoStorage",
     "augment_clip",
     "center_crop",
     "collate_clips",

@@ -12,8 +12,16 @@ from torch.utils.data import Dataset
 from videosoft.data.annotations import AnnotationFormat, read_annotations
 from videosoft.data.augmentation import Augmentation
 from videosoft.data.coverage import Coverage, compute_coverage
-from videosoft.data.decoding import DecoderName, ShortVideoError, VideoDecodeError, check_decoder, open_video
+from videosoft.data.decoding import (
+    DecoderName,
+    ShortVideoError,
+    VideoDecodeError,
+    VideoReader,
+    check_decoder,
+    open_video,
+)
 from videosoft.data.guard import GuardedLoader
+from videosoft.data.litdata_source import LitDataSource
 from videosoft.data.preprocessing import Preprocessing
 from videosoft.data.records import RecordTable, VideoRecord
 from videosoft.data.samplers import ClipDraw
@@ -21,6 +29,7 @@ from videosoft.data.sampling import NumClips
 from videosoft.data.views import ShortVideos, load_clips, load_views
 from videosoft.errors import InputError
 
+VideoStorage = Literal["files", "litdata"]
 SampleStatus = Literal["ok", "missing", "unreadable", "too_short"]
 
 
@@ -54,6 +63,8 @@ class KineticsDataset(Dataset[VideoSample]):
         root: folder with ``<split>.csv`` and ``<split>/<label>/<id>_<start>_<end>.mp4``; see :func:`read_annotations`.
         split: train, val or test (or a synonym that the folder is named by).
         preprocessing: frames, sampling and pixels of a clip.
+        source: "litdata" where ``<root>/<split>`` holds the chunks of ``prepare.py optimize``: a folder, or an address
+            such as s3://bucket/kinetics700.
         annotations: the list of videos, if it is not ``<root>/<split>.csv``; a manifest is one too.
         annotation_format: of the list, where its content does not tell.
         class_names: label names in the order of the labels; None: those found, sorted.
@@ -76,6 +87,7 @@ class KineticsDataset(Dataset[VideoSample]):
         split: str = "train",
         *,
         preprocessing: Preprocessing,
+        source: VideoStorage = "files",
         annotations: str | Path | None = None,
         annotation_format: AnnotationFormat | None = None,
         class_names: list[str] | tuple[str, ...] | None = None,
@@ -95,9 +107,18 @@ class KineticsDataset(Dataset[VideoSample]):
         if short_videos not in ("skip", "loop"):
             raise InputError(f'short_videos must be "skip" or "loop", got {short_videos!r}')
         check_decoder(decoder)
-        listed = read_annotations(
-            root, split, annotations=annotations, annotation_format=annotation_format, class_names=class_names
-        )
+        packed = None
+        if source == "litdata":
+            if annotations is not None or annotation_format is not None:
+                raise InputError("annotations are packed with the videos in LitData chunks: leave them out")
+            packed = LitDataSource(f"{root}/{split}")
+            listed = packed.list_videos(class_names)
+        elif source == "files":
+            listed = read_annotations(
+                root, split, annotations=annotations, annotation_format=annotation_format, class_names=class_names
+            )
+        else:
+            raise InputError(f'source must be "files" or "litdata", got {source!r}')
         if training:
             augmentation.check_fit(preprocessing.crop, listed.class_names)
         self.records = listed.records
@@ -109,6 +130,7 @@ class KineticsDataset(Dataset[VideoSample]):
         self._short_videos = short_videos
         load = _VideoLoad(
             listed.records,
+            packed,
             preprocessing,
             augmentation if training else None,
             num_repeats,
@@ -148,6 +170,7 @@ class _VideoLoad:
     """What is done with a video, apart from the data set so that it can run in another process."""
 
     records: RecordTable
+    packed: LitDataSource | None  # None: the videos are files
     preprocessing: Preprocessing
     augmentation: Augmentation | None  # None: evenly spread views
     num_repeats: int
@@ -158,7 +181,7 @@ class _VideoLoad:
 
     def __call__(self, draw: ClipDraw) -> tuple[dict[str, Any], Tensor | None]:
         record = self.records[draw.video]
-        open_reader = functools.partial(open_video, decoder=self.decoder)
+        open_reader = functools.partial(self._open_video, draw.video)
         if self.augmentation is None:
             views = load_views(
                 record.path,
@@ -180,6 +203,11 @@ class _VideoLoad:
             open_reader=open_reader,
         )
         return {}, clips.video if self.num_repeats > 1 else clips.video[0]
+
+    def _open_video(self, index: int, path: str | Path) -> VideoReader:
+        if self.packed is None:
+            return open_video(path, self.decoder)
+        return open_video(self.packed.read_video(index), self.decoder, name=str(path))
 
 
 def _create_sample(

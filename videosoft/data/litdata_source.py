@@ -10,17 +10,21 @@ import random
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import torch
 import urllib3
 
 from videosoft.atomic_files import check_output_folder
-from videosoft.data.annotations import VideoRecord
+from videosoft.data.annotations import AnnotationList
+from videosoft.data.class_names import check_class_names, match_class_names
 from videosoft.data.decoding import VideoDecodeError
+from videosoft.data.records import RecordTable, create_table, relabel_table
 from videosoft.errors import InputError
 
 __all__ = ["ITEM_FORMAT", "LITDATA_FORMAT_VERSION", "TABLE_NAME", "LitDataSource"]
@@ -80,21 +84,11 @@ class LitDataSource:
         self.class_names = tuple(json.loads(metadata["class_names"]))
         self.split = metadata["split"]
         self.manifest_hash = metadata["manifest_hash"]
-        self.records = [
-            VideoRecord(
-                video_id=row["video_id"],
-                path=Path(row["path"]),
-                label_name=row["label_name"],
-                label=row["label"],
-                group_id=row["group_id"],
-                status=row["status"],
-                reason=row["reason"],
-            )
-            for row in table.to_pylist()
-        ]
-        self._items: list[int] = table["item"].to_pylist()
+        columns = {name: table[name].to_pylist() for name in _TABLE_COLUMNS if name != "item"}
+        self.records = RecordTable(create_table(columns | {"split": [self.split] * table.num_rows}), "")
+        self._items = torch.tensor(table["item"].to_pylist(), dtype=torch.int64)
         num_items = sum(chunk["chunk_size"] for chunk in self._index["chunks"])
-        if sorted(item for item in self._items if item >= 0) != list(range(num_items)):
+        if not torch.equal(self._items[self._items >= 0].sort().values, torch.arange(num_items)):
             raise InputError(
                 f"{self.location}: {TABLE_NAME} does not belong to index.json ({num_items} videos); copy both"
             )
@@ -112,7 +106,7 @@ class LitDataSource:
             VideoDecodeError: it is not among the chunks, or could not be read however often it was tried.
         """
         record = self.records[index]
-        item = self._items[index]
+        item = int(self._items[index])
         if item < 0:
             raise VideoDecodeError(record.path, record.reason or "not packed")
         try:
@@ -124,26 +118,20 @@ class LitDataSource:
             raise VideoDecodeError(record.path, reason)
         return video
 
-    @contextlib.contextmanager
-    def open_file(self, index: int) -> Iterator[Path]:
-        """A path under which decoders find the video ``records[index]`` while the block lasts; it is kept in memory.
+    def list_videos(self, class_names: Sequence[str] | None = None) -> AnnotationList:
+        """What :func:`read_annotations` gives of a folder; with ``class_names`` the labels are theirs.
 
         Raises:
-            VideoDecodeError: see :meth:`read_video`.
+            InputError: a class of the set is not in ``class_names``.
         """
-        content = self.read_video(index)
-        if hasattr(os, "memfd_create"):
-            # A file without a name: it is gone with the process, however that ends.
-            descriptor = os.memfd_create(self.records[index].video_id[:200])
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                yield Path(f"/proc/{os.getpid()}/fd/{descriptor}")
-            return
-        with tempfile.NamedTemporaryFile(suffix=self.records[index].path.suffix) as file:
-            file.write(content)
-            file.flush()
-            yield Path(file.name)
+        if class_names is None:
+            return AnnotationList(self.records, self.class_names, self.manifest_hash)
+        names = check_class_names(class_names)
+        table = self.records.table
+        listed = pc.unique(table.column("label_name").cast(pa.string())).to_pylist()
+        match = match_class_names(listed, names, where=dict.fromkeys(listed, self.location))
+        relabelled = relabel_table(table, listed, match.labels, names)
+        return AnnotationList(RecordTable(relabelled, ""), names, self.manifest_hash, match.renamed)
 
     def _read_item(self, item: int) -> tuple[bytes, str]:
         if self._dataset is None or self._process_id != os.getpid():  # connections do not survive a fork

@@ -137,6 +137,18 @@ def create_table(columns: Mapping[str, Any]) -> pa.Table:
     )
 
 
+def relabel_table(
+    table: pa.Table, listed: Sequence[str], labels: Sequence[int], class_names: Sequence[str]
+) -> pa.Table:
+    """Give each listed class its label among other class names, and the name that it has there."""
+    numbers = pc.index_in(table.column("label_name").cast(pa.string()), value_set=pa.array(listed, pa.string()))
+    new_labels = pc.take(pa.array(labels, pa.int32()), numbers)
+    new_names = pc.take(pa.array([class_names[label] for label in labels], pa.string()), numbers)
+    for name, column in (("label", new_labels), ("label_name", new_names)):
+        table = table.set_column(table.column_names.index(name), name, column)
+    return table
+
+
 def hash_videos(table: pa.Table) -> str:
     """A SHA-256 over the sorted pairs of video_id and label_name, each a line with a tab between them."""
     columns = [table.column(name).cast(pa.string()) for name in ("video_id", "label_name")]

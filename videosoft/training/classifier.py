@@ -246,5 +246,7 @@ def _create_accuracies(num_classes: int) -> Iterator[MulticlassAccuracy]:
 
 def _create_row(sample: dict[str, Any], root: Path) -> dict[str, Any]:
     row = {key: sample[key] for key in ("video_id", "group_id", "label_name", "label", "status")}
-    path = Path(sample["path"]).relative_to(root).as_posix()  # so that tables of two machines can be compared
-    return {**row, "path": path, "prediction": None, "probabilities": None, "logits": None, "num_views": 0}
+    path = Path(sample["path"])
+    if path.is_absolute():  # relative to the root, so that tables of two machines can be compared
+        path = path.relative_to(root)
+    return {**row, "path": path.as_posix(), "prediction": None, "probabilities": None, "logits": None, "num_views": 0}

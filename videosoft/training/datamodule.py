@@ -22,6 +22,7 @@ from videosoft.data import (
     Sampling,
     ShortVideos,
     TrainingSampler,
+    VideoStorage,
     collate_clips,
     describe_coverage,
 )
@@ -55,6 +56,7 @@ class KineticsDataModule(L.LightningDataModule):
         train_split: name of the split to train on.
         val_split: name of the split to validate on.
         test_split: name of the split to test and to predict on.
+        source: "litdata" where ``<root>/<split>`` holds LitData chunks, in a folder or in object storage.
         annotations: list of the videos, if not ``<root>/<split>.csv``; ``{split}`` in it stands for the split's name.
         annotation_format: of that list, where its content does not tell.
         num_frames: frames of a clip.
@@ -84,6 +86,7 @@ class KineticsDataModule(L.LightningDataModule):
         train_split: str = "train",
         val_split: str = "val",
         test_split: str = "val",
+        source: VideoStorage = "files",
         annotations: str | None = None,
         annotation_format: AnnotationFormat | None = None,
         num_frames: int = 16,
@@ -115,6 +118,7 @@ class KineticsDataModule(L.LightningDataModule):
                 f"data.num_repeats={num_repeats}: must be at least 1 and divide data.batch_size={batch_size}."
             )
         self.root = Path(root)
+        self._location = root
         self.splits = {"train": train_split, "val": val_split, "test": test_split}
         self.preprocessing = Preprocessing(
             num_frames=num_frames,
@@ -133,6 +137,7 @@ class KineticsDataModule(L.LightningDataModule):
         self.test_views = parse_views(test_views)
         self._annotations = annotations
         self._reading: dict[str, Any] = {
+            "source": source,
             "annotation_format": annotation_format,
             "short_videos": short_videos,
             "decoder": decoder,
@@ -222,7 +227,7 @@ class KineticsDataModule(L.LightningDataModule):
         num_clips, num_crops = self.test_views if role == "test" else (1, 1)
         split = self.splits[role]
         dataset = KineticsDataset(
-            self.root,
+            self._location,
             split=split,
             annotations=self._annotations.replace("{split}", split) if self._annotations is not None else None,
             preprocessing=self.preprocessing,

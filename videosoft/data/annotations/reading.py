@@ -16,7 +16,7 @@ from videosoft.data.annotations.splits import SplitFilter, list_synonyms
 from videosoft.data.annotations.video_files import Location, locate_videos
 from videosoft.data.class_names import check_class_names, match_class_names
 from videosoft.data.manifest import read_manifest
-from videosoft.data.records import RecordTable, create_table, hash_videos
+from videosoft.data.records import RecordTable, create_table, hash_videos, relabel_table
 from videosoft.errors import InputError
 
 
@@ -178,7 +178,7 @@ def _read_from_list(
     table = create_entry_table(entries, locations, split, dict(zip(where, match.labels, strict=True)))
     manifest_hash = hash_videos(table)
     if match.renamed:
-        table = _relabel(table, list(where), match.labels, names)
+        table = relabel_table(table, list(where), match.labels, names)
     return AnnotationList(RecordTable(table, root), names, manifest_hash, match.renamed)
 
 
@@ -207,18 +207,8 @@ def _read_from_manifest(path: Path, root: Path, split: str, class_names: Sequenc
         names = check_class_names(class_names)
         listed = pc.unique(table.column("label_name").cast(pa.string())).to_pylist()
         match = match_class_names(listed, names, where=dict.fromkeys(listed, str(path)))
-        table, renamed = _relabel(table, listed, match.labels, names), match.renamed
+        table, renamed = relabel_table(table, listed, match.labels, names), match.renamed
     return AnnotationList(RecordTable(table, root), names, manifest_hash, renamed)
-
-
-def _relabel(table: pa.Table, listed: Sequence[str], labels: Sequence[int], class_names: Sequence[str]) -> pa.Table:
-    """Give each listed class its label among other class names, and the name that it has there."""
-    numbers = pc.index_in(table.column("label_name").cast(pa.string()), value_set=pa.array(listed, pa.string()))
-    new_labels = pc.take(pa.array(labels, pa.int32()), numbers)
-    new_names = pc.take(pa.array([class_names[label] for label in labels], pa.string()), numbers)
-    for name, column in (("label", new_labels), ("label_name", new_names)):
-        table = table.set_column(table.column_names.index(name), name, column)
-    return table
 
 
 def _check_duplicates(entries: Sequence[Entry]) -> None:
