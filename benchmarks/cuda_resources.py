@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,11 @@ def main() -> None:
     nvcc = find_tool("nvcc", [Path(os.environ.get("CUDA_HOME", "/usr/local/cuda")) / "bin"])
     if nvcc is None:
         sys.exit("error: there is no nvcc (set CUDA_HOME to the folder that holds bin/nvcc)")
-    kernels = []
-    with tempfile.TemporaryDirectory() as folder:
-        for source in sorted(ROOT.glob("csrc/cuda/*.cu")):
-            kernels += inspect(nvcc, source, args.architecture, Path(folder) / f"{source.stem}.cubin")
+    sources = sorted(ROOT.glob("csrc/cuda/*.cu"))
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+        cubins = [Path(folder) / f"{source.stem}.cubin" for source in sources]
+        found = pool.map(lambda source, cubin: inspect(nvcc, source, args.architecture, cubin), sources, cubins)
+        kernels = [kernel for of_source in found for kernel in of_source]
     version = re.search(r"release (\S+),", subprocess.check_output([nvcc, "--version"], text=True))
     record = {
         "format_version": 1,
@@ -101,6 +103,8 @@ def describe(name: str) -> dict[str, str]:
     match = re.match(r"void run_(items|tiles)<(\w+), (\w+)<(\w+)(.*)> ?>\(", short)
     assert match is not None, short
     grid, index, kernel, numbers, rest = match.groups()
+    if "ScaledRelu<" in rest:
+        kernel = f"ReLU and {kernel}"
     window = re.search(r"StaticWindow<(\w+), (\d), (\d), (\d)>", rest)
     if window is None:
         return {"kernel": f"{kernel}, any window, {index} index", "grid": grid, "numbers": numbers}

@@ -5,8 +5,8 @@
 #
 # usage: benchmarks/gpu_check.sh [--prebuilt] [--results FOLDER] [--python PYTHON]
 #
-# Results go into FOLDER (default: benchmarks/results): softpool_<gpu>.json, training_step_<gpu>.json and
-# gpu_check_<gpu>.json, logs into FOLDER/gpu_check_logs; those of an earlier check of the same GPU are replaced.
+# Results go into FOLDER (default: benchmarks/results): softpool_<gpu>.json, training_step_<gpu>.json, fused_<gpu>.json
+# and gpu_check_<gpu>.json, logs into FOLDER/gpu_check_logs; those of an earlier check of the same GPU are replaced.
 # Nothing is downloaded: Python needs torch, pytest, pytest-xdist, hypothesis, ninja, setuptools and tqdm.
 # Exits with 1 if a stage failed; a target that is missed is a result, and the table says so.
 set -uo pipefail
@@ -80,6 +80,7 @@ for tool in memcheck racecheck initcheck; do
     "$python" -m pytest -q --override-ini=addopts=--strict-markers -p no:xdist -k same_bits tests/ops/test_softpool_gpu.py
 done
 stage training_step 60 "$python" benchmarks/bench_training_step.py --force --output "$results/training_step_$gpu.json"
+stage fused 45 "$python" benchmarks/bench_fused.py --force --seconds 35 --output "$results/fused_$gpu.json"
 stage benchmark 300 "$python" benchmarks/bench_softpool.py --device cuda --without softmax_compiled --force \
   --seconds $((limit - (SECONDS - start) - 30)) --output "$results/softpool_$gpu.json"
 exec "$python" benchmarks/summarize_gpu_check.py --gpu "$gpu" --results "$results"

@@ -16,6 +16,7 @@ VERBS = {
     "validate": "one clip a video (1x1) of the validation split",
     "test": "several views a video (10x3 unless told otherwise): metrics.json and predictions.parquet",
     "predict": "the same views without metrics: the five best classes a video, and predictions.parquet",
+    "doctor": "what would go wrong with a fit: versions, coverage, decoding against training speed, memory",
 }
 CONFIG_FLAGS = ("--config", "-c")
 
@@ -43,6 +44,11 @@ def _dispatch() -> None:
     sys.argv = [sys.argv[0], *resolve_config_names(arguments)]
     # A console script lacks the current folder on its path, which `class_path: my_module.MyClass` in a config needs.
     sys.path.insert(0, str(Path.cwd()))
+    if arguments[0] == "doctor":
+        from videosoft.training.doctor import run_doctor
+
+        run_doctor()
+        return
     from videosoft.training.command import run_lightning_cli
 
     run_lightning_cli()

@@ -7,7 +7,7 @@
 
 namespace videosoft {
 
-template <typename T, typename Index>
+template <typename T, typename Index, typename Activation>
 struct DifferentiateCells {
   using A = accumulator_t<T>;
   static constexpr int kBlocksAtOnce = 4;
@@ -19,6 +19,7 @@ struct DifferentiateCells {
   const T* grad_output;
   const T* input;
   T* grad_input;
+  Activation activation;
 
   VIDEOSOFT_DEVICE void operator()(Index item) const {
     const Index at = item;
@@ -31,17 +32,19 @@ struct DifferentiateCells {
     const Range<Index> frames = find_windows(window, shape, 0, Range<Index>{cell_t, cell_t + 1});
     const Range<Index> rows = find_windows(window, shape, 1, Range<Index>{cell_h, cell_h + 1});
     const Range<Index> columns = find_windows(window, shape, 2, Range<Index>{cell_w, cell_w + 1});
+    const auto active = activation.template find<1>(item, channel);
+    const auto find_cell = [&] { return active.apply(static_cast<A>(input[at])); };
     A sum = 0;
     for (Index t = frames.begin; t < frames.end; ++t) {
       for (Index h = rows.begin; h < rows.end; ++h) {
         for (Index w = columns.begin; w < columns.end; ++w) {
-          const CarefulWindow<A> found(terms.careful, from, shape, find_cells(window, shape, t, h, w));
+          const CarefulWindow<A> found(terms.careful, active, from, shape, find_cells(window, shape, t, h, w));
           const Slope<A> slope = found.find_slope(static_cast<A>(upstream[shape.find_output(t, h, w)]));
-          sum += differentiate_carefully(terms, static_cast<A>(input[at]), found.centre, slope);
+          sum += differentiate_carefully(terms, find_cell(), found.centre, slope);
         }
       }
     }
-    grad_input[at] = static_cast<T>(sum);
+    grad_input[at] = static_cast<T>(active.chain(find_cell(), sum));
   }
 };
 

@@ -63,7 +63,7 @@ struct SlopeStore {
   }
 };
 
-template <typename T, typename Window, typename Patch, typename Index>
+template <typename T, typename Window, typename Patch, typename Index, typename Activation>
 struct DifferentiateTiles {
   using A = accumulator_t<T>;
   static constexpr int kBlocksAtOnce = 4;
@@ -74,6 +74,7 @@ struct DifferentiateTiles {
   const T* grad_output;
   const T* input;
   T* grad_input;
+  Activation activation;
 
   VIDEOSOFT_DEVICE Tile<Index> locate(Index block) const {
     Tile<Index> tile;
@@ -168,9 +169,12 @@ struct DifferentiateTiles {
     return (row * tiling.reach_columns + (w - tile.columns.begin)) * tiling.channels + (channel - tile.channels.begin);
   }
 
-  VIDEOSOFT_DEVICE Slope<A> find_slope_carefully(Index t, Index h, Index w, const T* from, A gradient) const {
+  template <typename Active>
+  VIDEOSOFT_DEVICE Slope<A> find_slope_carefully(
+      const Active& active, Index t, Index h, Index w, const T* from, A gradient
+  ) const {
     const Box<Index> cells = find_cells(window, shape, t, h, w);
-    return CarefulWindow<A>(terms.careful, from, shape, cells).find_slope(gradient);
+    return CarefulWindow<A>(terms.careful, active, from, shape, cells).find_slope(gradient);
   }
 
   VIDEOSOFT_DEVICE bool find_slopes_by_windows(
@@ -188,10 +192,11 @@ struct DifferentiateTiles {
       const T* from = input + tile.part * shape.input_part + channel;
       const T* upstream = grad_output + tile.part * shape.output_part + channel;
       const A gradient = static_cast<A>(upstream[shape.find_output(t, h, w)]);
-      const WindowSums<A> sums = sum_window<T>(terms, from, shape, find_cells(window, shape, t, h, w));
+      const auto active = activation.template find<1>(tile.part, channel);
+      const WindowSums<A> sums = sum_window<T>(terms, active, from, shape, find_cells(window, shape, t, h, w));
       const bool is_careful = !(sums.is_moderate(terms) & is_moderate(terms, gradient));
       const Slope<A> slope =
-          is_careful ? find_slope_carefully(t, h, w, from, gradient) : find_slope<T>(terms, sums, gradient);
+          is_careful ? find_slope_carefully(active, t, h, w, from, gradient) : find_slope<T>(terms, sums, gradient);
       const Index slot = find_slot(tile, t, h, w, channel);
       store.slopes[slot] = slope.slope;
       store.offsets[slot] = slope.offset;
@@ -218,6 +223,7 @@ struct DifferentiateTiles {
       const Index first_h = tile.rows.begin + item / num_channels / num_columns * Patch::kRows;
       Patch::sum(
           terms,
+          activation.template find<Patch::kChannels>(tile.part, channel),
           part + channel,
           shape,
           t,
@@ -228,7 +234,8 @@ struct DifferentiateTiles {
             const Index h = first_h + row;
             if (h < tile.rows.end) {
               const T* from = upstream + shape.find_output(t, h, w) + channel;
-              met_careful |= store_slopes(part, from, t, h, w, channel, sums, store, find_slot(tile, t, h, w, channel));
+              met_careful |=
+                  store_slopes(tile, part, from, t, h, w, channel, sums, store, find_slot(tile, t, h, w, channel));
             }
           }
       );
@@ -237,6 +244,7 @@ struct DifferentiateTiles {
   }
 
   VIDEOSOFT_DEVICE bool store_slopes(
+      const Tile<Index>& tile,
       const T* part,
       const T* upstream,
       Index t,
@@ -271,7 +279,8 @@ struct DifferentiateTiles {
         if (store.is_careful[slot + lane] != 0) {
           const LanePlace<Patch::kChannelsLast, Index> here(w, channel, lane);
           const A gradient = static_cast<A>(upstream[lane]);
-          const Slope<A> slope = find_slope_carefully(t, h, here.w, part + here.channel, gradient);
+          const auto active = activation.template find<1>(tile.part, here.channel);
+          const Slope<A> slope = find_slope_carefully(active, t, h, here.w, part + here.channel, gradient);
           store.slopes[slot + lane] = slope.slope;
           store.offsets[slot + lane] = slope.offset;
         }
@@ -318,10 +327,11 @@ struct DifferentiateTiles {
           }
         }
       }
+      const auto active = activation.template find<1>(tile.part, 0);
       T found[kWindows * kStride];
       VIDEOSOFT_UNROLL
       for (int i = 0; i < kWindows * kStride; ++i) {
-        found[i] = differentiate_between(cells[i], i % kStride, sums[i / kStride], sums[i / kStride + 1]);
+        found[i] = differentiate_between(active, 0, cells[i], i % kStride, sums[i / kStride], sums[i / kStride + 1]);
       }
       store_numbers(grad_input + at, found);
     }
@@ -356,10 +366,11 @@ struct DifferentiateTiles {
             const int64_t at = tile.part * shape.input_part + shape.find_input(t, cell_h, cell_w) + channel;
             T cells[kLanes];
             load_numbers(input + at, cells);
+            const auto active = activation.template find<kLanes>(tile.part, channel);
             T found[kLanes];
             VIDEOSOFT_UNROLL
             for (int lane = 0; lane < kLanes; ++lane) {
-              found[lane] = differentiate_between(cells[lane], offset, own[lane], next[lane]);
+              found[lane] = differentiate_between(active, lane, cells[lane], offset, own[lane], next[lane]);
             }
             store_numbers(grad_input + at, found);
           }
@@ -407,7 +418,11 @@ struct DifferentiateTiles {
     }
   }
 
-  VIDEOSOFT_DEVICE T differentiate_between(T cell, int offset, const Slope<A>& own, const Slope<A>& next) const {
+  template <typename Active>
+  VIDEOSOFT_DEVICE T differentiate_between(
+      const Active& active, int lane, T number, int offset, const Slope<A>& own, const Slope<A>& next
+  ) const {
+    const A cell = active.apply(static_cast<A>(number), lane);
     Slope<A> slope;
     if (is_in_own(offset)) {
       slope = own;
@@ -416,7 +431,7 @@ struct DifferentiateTiles {
       slope.slope += next.slope;
       slope.offset += next.offset;
     }
-    return static_cast<T>(differentiate(terms, cell, slope));
+    return static_cast<T>(active.chain(cell, differentiate<T>(terms, cell, slope), lane));
   }
 
   // One cell, from moderate and careful windows.
@@ -424,7 +439,9 @@ struct DifferentiateTiles {
       const Tile<Index>& tile, Index cell_t, Index cell_h, Index cell_w, Index channel, const SlopeStore<A>& store
   ) const {
     const T* from = input + tile.part * shape.input_part + channel;
-    const Index cell = shape.find_input(cell_t, cell_h, cell_w);
+    const Index at = shape.find_input(cell_t, cell_h, cell_w);
+    const auto active = activation.template find<1>(tile.part, channel);
+    const auto find_cell = [&] { return active.apply(static_cast<A>(from[at])); };
     const Range<Index> frames = find_windows(window, shape, 0, Range<Index>{cell_t, cell_t + 1});
     const Range<Index> rows = find_windows(window, shape, 1, Range<Index>{cell_h, cell_h + 1});
     const Range<Index> columns = find_windows(window, shape, 2, Range<Index>{cell_w, cell_w + 1});
@@ -440,9 +457,9 @@ struct DifferentiateTiles {
           const Index slot = find_slot(tile, t, h, w, channel);
           const Slope<A> slope{store.slopes[slot], store.offsets[slot]};
           if (store.is_careful[slot] != 0) {
-            const A maximum = find_maximum(from, shape, find_cells(window, shape, t, h, w));
+            const A maximum = find_maximum(active, from, shape, find_cells(window, shape, t, h, w));
             const A centre = find_centre(terms.careful, maximum);
-            careful += differentiate_carefully(terms, static_cast<A>(from[cell]), centre, slope);
+            careful += differentiate_carefully(terms, find_cell(), centre, slope);
           } else {
             moderate.slope += slope.slope;
             moderate.offset += slope.offset;
@@ -451,8 +468,8 @@ struct DifferentiateTiles {
         }
       }
     }
-    const A found = is_in_moderate ? differentiate(terms, from[cell], moderate) + careful : careful;
-    grad_input[tile.part * shape.input_part + channel + cell] = static_cast<T>(found);
+    const A found = is_in_moderate ? differentiate<T>(terms, find_cell(), moderate) + careful : careful;
+    grad_input[tile.part * shape.input_part + channel + at] = static_cast<T>(active.chain(find_cell(), found));
   }
 };
 

@@ -22,9 +22,16 @@ struct LanePlace {
 };
 
 // The lanes' outputs; those of windows that are not moderate once more, carefully. `input` and `output` are the part's.
-template <bool kChannelsLast, typename T, typename Window, int kLanes, typename A = accumulator_t<T>>
+template <
+    bool kChannelsLast,
+    typename T,
+    typename Activation,
+    typename Window,
+    int kLanes,
+    typename A = accumulator_t<T>>
 VIDEOSOFT_DEVICE void store_lanes(
     const SoftmaxTerms<A>& terms,
+    const Activation& activation,
     const Window& window,
     const T* input,
     const Shape<int32_t>& shape,
@@ -49,23 +56,25 @@ VIDEOSOFT_DEVICE void store_lanes(
       if ((careful >> lane & 1) != 0) {
         const LanePlace<kChannelsLast, int32_t> here(w, place.channel, lane);
         const Box<int32_t> cells = find_cells(window, shape, place.t, h, here.w);
-        to[lane] =
-            static_cast<T>(CarefulWindow<A>(terms.careful, input + here.channel, shape, cells).pool(terms.careful));
+        const auto active = activation.template find<1>(place.part, here.channel);
+        const CarefulWindow<A> found(terms.careful, active, input + here.channel, shape, cells);
+        to[lane] = static_cast<T>(found.pool(terms.careful));
       }
     }
   }
 }
 
 // Overlapping windows.
-template <typename T, typename Window, typename Patch>
+template <typename T, typename Window, typename Patch, typename Activation>
 struct PoolPatches {
   using A = accumulator_t<T>;
-  static constexpr int kBlocksAtOnce = Window::kernel(0) > 1 ? 5 : 6;
+  static constexpr int kBlocksAtOnce = (Window::kernel(0) > 1 ? 5 : 6) - (Activation::kIsIdentity ? 0 : 1);
   SoftmaxTerms<A> terms;
   Shape<int32_t> shape;
   PatchGrid<Patch> grid;
   const T* input;
   T* output;
+  Activation activation;
 
   VIDEOSOFT_DEVICE void operator()(int32_t item) const {
     const PatchPlace place = grid.locate(item);
@@ -73,6 +82,7 @@ struct PoolPatches {
     T* to = output + place.part * shape.output_part;
     Patch::sum(
         terms,
+        activation.template find<Patch::kChannels>(place.part, place.channel),
         from + place.channel,
         shape,
         place.t,
@@ -81,7 +91,9 @@ struct PoolPatches {
         shape.output[2],
         [&](int row, int32_t w, const WindowSums<A>(&sums)[Patch::kLanes]) {
           if (place.h + row < shape.output[1]) {
-            store_lanes<Patch::kChannelsLast>(terms, Window(), from, shape, place, place.h + row, w, sums, to);
+            store_lanes<Patch::kChannelsLast>(
+                terms, activation, Window(), from, shape, place, place.h + row, w, sums, to
+            );
           }
         }
     );
@@ -89,29 +101,30 @@ struct PoolPatches {
 };
 
 // Windows that cover the input side by side.
-template <typename T, typename Window, typename Patch>
+template <typename T, typename Window, typename Patch, typename Activation>
 struct PoolSeparatePatches {
   using A = accumulator_t<T>;
-  static constexpr int kBlocksAtOnce = 8;
+  static constexpr int kBlocksAtOnce = Activation::kIsIdentity ? 8 : Patch::kSegments * Patch::kLength > 32 ? 6 : 7;
   SoftmaxTerms<A> terms;
   Shape<int32_t> shape;
   PatchGrid<Patch> grid;
   const T* input;
   T* output;
+  Activation activation;
 
   VIDEOSOFT_DEVICE void operator()(int32_t item) const {
     const PatchPlace place = grid.locate(item);
     const T* from = input + place.part * shape.input_part;
     const Patch patch(from + place.channel, shape, place.t, place.h, place.w);
     WindowSums<A> sums[Patch::kLanes];
-    patch.sum(terms, sums);
+    patch.sum(terms, activation.template find<Patch::kChannels>(place.part, place.channel), sums);
     T* to = output + place.part * shape.output_part;
-    store_lanes<Patch::kChannelsLast>(terms, Window(), from, shape, place, place.h, place.w, sums, to);
+    store_lanes<Patch::kChannelsLast>(terms, activation, Window(), from, shape, place, place.h, place.w, sums, to);
   }
 };
 
 // Any window, one channel of one window a thread.
-template <typename T, typename Index>
+template <typename T, typename Index, typename Activation>
 struct PoolWindows {
   using A = accumulator_t<T>;
   static constexpr int kBlocksAtOnce = 8;
@@ -122,6 +135,7 @@ struct PoolWindows {
   Divisor<Index> output_sizes[3];
   const T* input;
   T* output;
+  Activation activation;
 
   VIDEOSOFT_DEVICE void operator()(Index item) const {
     const Index at = item;
@@ -131,9 +145,11 @@ struct PoolWindows {
     const Index t = output_sizes[0].split(item);
     const T* from = input + item * shape.input_part + channel;
     const Box<Index> cells = find_cells(window, shape, t, h, w);
-    const WindowSums<A> sums = sum_window<T>(terms, from, shape, cells);
-    const A pooled = sums.is_moderate(terms) ? Quotient<T>::divide(sums.moment, sums.total)
-                                             : CarefulWindow<A>(terms.careful, from, shape, cells).pool(terms.careful);
+    const auto active = activation.template find<1>(item, channel);
+    const WindowSums<A> sums = sum_window<T>(terms, active, from, shape, cells);
+    const A pooled = sums.is_moderate(terms)
+                         ? Quotient<T>::divide(sums.moment, sums.total)
+                         : CarefulWindow<A>(terms.careful, active, from, shape, cells).pool(terms.careful);
     output[at] = static_cast<T>(pooled);
   }
 };

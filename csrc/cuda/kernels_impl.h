@@ -1,5 +1,5 @@
 // The choice of a kernel: patches for the common windows where rows or channels are whole vectors, and kernels for any
-// window else. Included by kernels_<type>.cu.
+// window else. Included by kernels_<type>.cu and relu_kernels_<type>.cu.
 
 #pragma once
 
@@ -98,23 +98,34 @@ inline bool covers_input(const Geometry& geometry) {
 }
 
 // What every launch is made of.
-template <typename T>
+template <typename T, template <typename, typename> class Activation>
 struct Launch {
   Pooling pooling;
   SoftmaxTerms<accumulator_t<T>> terms;
   const T* grad_output; // null in the forward
   const T* input;
   T* result;
+  Scaling<accumulator_t<T>> scaling;
+  int64_t parts_per_channel;
   Stream stream;
 
-  Launch(const Pooling& asked, const T* grad_output_, const T* input_, T* result_, void* stream_)
+  Launch(
+      const Pooling& asked,
+      const Scaling<accumulator_t<T>>& scaling_,
+      const T* grad_output_,
+      const T* input_,
+      T* result_,
+      void* stream_
+  )
       : pooling(asked),
         terms(asked.temperature, asked.geometry.num_cells(), asked.exact_gradient, kLargestExponent<T>),
         grad_output(grad_output_),
         input(input_),
         result(result_),
+        scaling(scaling_),
         stream(static_cast<Stream>(stream_)) {
     pooling.geometry = fold_frames(asked.geometry);
+    parts_per_channel = asked.geometry.input[0] / pooling.geometry.input[0];
   }
 
   const Geometry& geometry() const {
@@ -124,7 +135,26 @@ struct Launch {
     return count_parts(geometry(), pooling.channels_last);
   }
   bool is_all_aligned() const {
-    return is_aligned(grad_output) && is_aligned(input) && is_aligned(result);
+    return is_aligned(grad_output) && is_aligned(input) && is_aligned(result) && is_aligned(scaling.scale) &&
+           is_aligned(scaling.shift);
+  }
+
+  template <typename Index>
+  using ActivationOf = Activation<accumulator_t<T>, Index>;
+
+  template <typename Index>
+  ActivationOf<Index> create_activation() const {
+    if constexpr (ActivationOf<Index>::kIsIdentity) {
+      return {};
+    } else {
+      const bool is_last = pooling.channels_last;
+      return {
+          scaling.scale,
+          scaling.shift,
+          Divisor<Index>(is_last ? 1 : parts_per_channel),
+          Divisor<Index>(is_last ? 1 : geometry().channels)
+      };
+    }
   }
 
   template <typename Window, typename Patch>
@@ -137,8 +167,8 @@ struct Launch {
 
 // The kernels for patches return false where they do not fit.
 
-template <typename Window, bool kChannelsLast, typename T>
-bool pool_separate_patches(const Launch<T>& launch) {
+template <typename Window, bool kChannelsLast, typename T, template <typename, typename> class Activation>
+bool pool_separate_patches(const Launch<T, Activation>& launch) {
   using Patch = SeparatePatchOf<T, Window, kChannelsLast>;
   if (!launch.template fits_patches<Window, Patch>() || !covers_input(launch.geometry())) {
     return false;
@@ -149,19 +179,27 @@ bool pool_separate_patches(const Launch<T>& launch) {
     return false;
   }
   if (launch.grad_output == nullptr) {
-    const PoolSeparatePatches<T, Window, Patch> kernel{launch.terms, shape, grid, launch.input, launch.result};
+    const PoolSeparatePatches<T, Window, Patch, Activation<accumulator_t<T>, int32_t>> kernel{
+        launch.terms, shape, grid, launch.input, launch.result, launch.template create_activation<int32_t>()
+    };
     launch_items<int32_t>(kernel, grid.num_items(), launch.stream);
   } else {
-    const DifferentiateSeparatePatches<T, Window, Patch> kernel{
-        launch.terms, shape, grid, launch.grad_output, launch.input, launch.result
+    const DifferentiateSeparatePatches<T, Window, Patch, Activation<accumulator_t<T>, int32_t>> kernel{
+        launch.terms,
+        shape,
+        grid,
+        launch.grad_output,
+        launch.input,
+        launch.result,
+        launch.template create_activation<int32_t>()
     };
     launch_items<int32_t>(kernel, grid.num_items(), launch.stream);
   }
   return true;
 }
 
-template <typename Window, bool kChannelsLast, typename T>
-bool pool_overlapping_patches(const Launch<T>& launch) {
+template <typename Window, bool kChannelsLast, typename T, template <typename, typename> class Activation>
+bool pool_overlapping_patches(const Launch<T, Activation>& launch) {
   using Patch = typename OverlappingPatch<T, Window, kChannelsLast>::Type;
   if (!launch.template fits_patches<Window, Patch>()) {
     return false;
@@ -171,13 +209,15 @@ bool pool_overlapping_patches(const Launch<T>& launch) {
   if (grid.num_items() > kLargestIndex) {
     return false;
   }
-  const PoolPatches<T, Window, Patch> kernel{launch.terms, shape, grid, launch.input, launch.result};
+  const PoolPatches<T, Window, Patch, Activation<accumulator_t<T>, int32_t>> kernel{
+      launch.terms, shape, grid, launch.input, launch.result, launch.template create_activation<int32_t>()
+  };
   launch_items<int32_t>(kernel, grid.num_items(), launch.stream);
   return true;
 }
 
-template <typename Window, typename Patch, typename Index, typename T>
-bool launch_tiled(const Launch<T>& launch, bool has_whole_rows) {
+template <typename Window, typename Patch, typename Index, typename T, template <typename, typename> class Activation>
+bool launch_tiled(const Launch<T, Activation>& launch, bool has_whole_rows) {
   using A = accumulator_t<T>;
   const TileSizes sizes = choose_tiles(
       launch.geometry(),
@@ -190,21 +230,22 @@ bool launch_tiled(const Launch<T>& launch, bool has_whole_rows) {
   if (sizes.num_blocks == 0 || sizes.num_blocks > kLargestIndex) {
     return false;
   }
-  const DifferentiateTiles<T, Window, Patch, Index> kernel{
+  const DifferentiateTiles<T, Window, Patch, Index, Activation<A, Index>> kernel{
       launch.terms,
       Shape<Index>(launch.geometry(), launch.pooling.channels_last),
       Window::create(launch.geometry()),
       create_tiling<Index>(sizes),
       launch.grad_output,
       launch.input,
-      launch.result
+      launch.result,
+      launch.template create_activation<Index>()
   };
   launch_tiles<Index>(kernel, SlopeStore<A>::count_bytes(sizes.capacity()), launch.stream);
   return true;
 }
 
-template <typename Window, bool kChannelsLast, typename T>
-bool differentiate_overlapping_patches(const Launch<T>& launch) {
+template <typename Window, bool kChannelsLast, typename T, template <typename, typename> class Activation>
+bool differentiate_overlapping_patches(const Launch<T, Activation>& launch) {
   using Patch = typename OverlappingPatch<T, Window, kChannelsLast>::Type;
   return launch.template fits_patches<Window, Patch>() && launch_tiled<Window, Patch, int32_t>(launch, !kChannelsLast);
 }
@@ -219,23 +260,30 @@ void fill_divisors(
   }
 }
 
-template <typename Index, typename T>
-void pool_windows(const Launch<T>& launch) {
+template <typename Index, typename T, template <typename, typename> class Activation>
+void pool_windows(const Launch<T, Activation>& launch) {
   const Shape<Index> shape(launch.geometry(), launch.pooling.channels_last);
-  PoolWindows<T, Index> kernel{
-      launch.terms, shape, DynamicWindow<Index>::create(launch.geometry()), {}, {}, launch.input, launch.result
+  PoolWindows<T, Index, Activation<accumulator_t<T>, Index>> kernel{
+      launch.terms,
+      shape,
+      DynamicWindow<Index>::create(launch.geometry()),
+      {},
+      {},
+      launch.input,
+      launch.result,
+      launch.template create_activation<Index>()
   };
   fill_divisors(shape.channels, launch.geometry().output, kernel.output_channels, kernel.output_sizes);
   launch_items<Index>(kernel, launch.num_parts() * shape.output_part, launch.stream);
 }
 
-template <typename Index, typename T>
-void differentiate_any(const Launch<T>& launch) {
+template <typename Index, typename T, template <typename, typename> class Activation>
+void differentiate_any(const Launch<T, Activation>& launch) {
   if (launch_tiled<DynamicWindow<Index>, SingleWindow, Index>(launch, false)) {
     return;
   }
   const Shape<Index> shape(launch.geometry(), launch.pooling.channels_last);
-  DifferentiateCells<T, Index> kernel{
+  DifferentiateCells<T, Index, Activation<accumulator_t<T>, Index>> kernel{
       launch.terms,
       shape,
       DynamicWindow<Index>::create(launch.geometry()),
@@ -243,7 +291,8 @@ void differentiate_any(const Launch<T>& launch) {
       {},
       launch.grad_output,
       launch.input,
-      launch.result
+      launch.result,
+      launch.template create_activation<Index>()
   };
   fill_divisors(shape.channels, launch.geometry().input, kernel.input_channels, kernel.input_sizes);
   launch_items<Index>(kernel, launch.num_parts() * shape.input_part, launch.stream);
@@ -253,9 +302,8 @@ void differentiate_any(const Launch<T>& launch) {
 template <typename T>
 constexpr bool kHasPatches = !std::is_same<T, double>::value;
 
-template <typename T>
-void pool(const Pooling& pooling, const T* input, T* output, void* stream) {
-  const Launch<T> launch(pooling, nullptr, input, output, stream);
+template <typename T, template <typename, typename> class Activation>
+void pool_all(const Launch<T, Activation>& launch) {
   if constexpr (kHasPatches<T>) {
     if (pool_separate_patches<PairWindow2d, false>(launch) || pool_separate_patches<PairWindow2d, true>(launch) ||
         pool_separate_patches<PairWindow3d, false>(launch) || pool_separate_patches<PairWindow3d, true>(launch) ||
@@ -264,17 +312,17 @@ void pool(const Pooling& pooling, const T* input, T* output, void* stream) {
       return;
     }
   }
-  const int64_t num_cells = launch.num_parts() * Shape<int64_t>(launch.geometry(), pooling.channels_last).output_part;
-  if (has_small_parts(launch.geometry(), pooling.channels_last) && num_cells <= kLargestIndex) {
+  const bool channels_last = launch.pooling.channels_last;
+  const int64_t num_cells = launch.num_parts() * Shape<int64_t>(launch.geometry(), channels_last).output_part;
+  if (has_small_parts(launch.geometry(), channels_last) && num_cells <= kLargestIndex) {
     pool_windows<int32_t>(launch);
   } else {
     pool_windows<int64_t>(launch);
   }
 }
 
-template <typename T>
-void differentiate(const Pooling& pooling, const T* grad_output, const T* input, T* grad_input, void* stream) {
-  const Launch<T> launch(pooling, grad_output, input, grad_input, stream);
+template <typename T, template <typename, typename> class Activation>
+void differentiate_all(const Launch<T, Activation>& launch) {
   if constexpr (kHasPatches<T>) {
     if (pool_separate_patches<PairWindow2d, false>(launch) || pool_separate_patches<PairWindow2d, true>(launch) ||
         pool_separate_patches<PairWindow3d, false>(launch) || pool_separate_patches<PairWindow3d, true>(launch) ||
@@ -285,12 +333,42 @@ void differentiate(const Pooling& pooling, const T* grad_output, const T* input,
       return;
     }
   }
-  const int64_t num_cells = launch.num_parts() * Shape<int64_t>(launch.geometry(), pooling.channels_last).input_part;
-  if (has_small_parts(launch.geometry(), pooling.channels_last) && num_cells <= kLargestIndex) {
+  const bool channels_last = launch.pooling.channels_last;
+  const int64_t num_cells = launch.num_parts() * Shape<int64_t>(launch.geometry(), channels_last).input_part;
+  if (has_small_parts(launch.geometry(), channels_last) && num_cells <= kLargestIndex) {
     differentiate_any<int32_t>(launch);
   } else {
     differentiate_any<int64_t>(launch);
   }
+}
+
+template <typename T>
+void pool(const Pooling& pooling, const T* input, T* output, void* stream) {
+  pool_all(Launch<T, Identity>(pooling, {}, nullptr, input, output, stream));
+}
+
+template <typename T>
+void differentiate(const Pooling& pooling, const T* grad_output, const T* input, T* grad_input, void* stream) {
+  differentiate_all(Launch<T, Identity>(pooling, {}, grad_output, input, grad_input, stream));
+}
+
+template <typename T>
+void pool_relu(
+    const Pooling& pooling, const Scaling<accumulator_t<T>>& scaling, const T* input, T* output, void* stream
+) {
+  pool_all(Launch<T, ScaledRelu>(pooling, scaling, nullptr, input, output, stream));
+}
+
+template <typename T>
+void differentiate_relu(
+    const Pooling& pooling,
+    const Scaling<accumulator_t<T>>& scaling,
+    const T* grad_output,
+    const T* input,
+    T* grad_input,
+    void* stream
+) {
+  differentiate_all(Launch<T, ScaledRelu>(pooling, scaling, grad_output, input, grad_input, stream));
 }
 
 } // namespace videosoft

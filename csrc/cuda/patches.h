@@ -17,11 +17,14 @@ struct ContiguousPatch {
   static constexpr int kRows = kRows_;
   static constexpr int kWindows = kLanes_;
   static constexpr int kLanes = kLanes_;
+  static constexpr int kChannels = 1;
 
-  // Calls emit(row of the patch, first window, sums of the lanes) for the windows before `last` of every row.
-  template <typename Emit>
+  // Calls emit(row of the patch, first window, sums of the lanes) for the windows before `last` of every row. `active`
+  // is the activation of the kChannels channels.
+  template <typename Active, typename Emit>
   static VIDEOSOFT_DEVICE void sum(
       const SoftmaxTerms<A>& terms,
+      const Active& active,
       const T* input,
       const Shape<int32_t>& shape,
       int32_t t,
@@ -70,12 +73,12 @@ struct ContiguousPatch {
         if (has_left) {
           VIDEOSOFT_UNROLL
           for (int column = 0; column < kLeft; ++column) {
-            add_cell(terms, row, static_cast<A>(left[row][column]), column, columns);
+            add_cell(terms, row, active.apply(static_cast<A>(left[row][column])), column, columns);
           }
         }
         VIDEOSOFT_UNROLL
         for (int column = 0; column < kColumns; ++column) {
-          add_cell(terms, row, cells[row].get(column), kLeft + column, columns);
+          add_cell(terms, row, active.apply(cells[row].get(column)), kLeft + column, columns);
         }
       }
     }
@@ -118,10 +121,12 @@ struct ChannelsLastPatch {
   static constexpr int kRows = kRows_;
   static constexpr int kWindows = kWindows_;
   static constexpr int kLanes = kLanes_;
+  static constexpr int kChannels = kLanes_;
 
-  template <typename Emit>
+  template <typename Active, typename Emit>
   static VIDEOSOFT_DEVICE void sum(
       const SoftmaxTerms<A>& terms,
+      const Active& active,
       const T* input,
       const Shape<int32_t>& shape,
       int32_t t,
@@ -138,19 +143,19 @@ struct ChannelsLastPatch {
     int32_t start = w * Window::stride(2) - Window::padding(2);
     VIDEOSOFT_UNROLL
     for (int column = 0; column < kShared; ++column) {
-      add_column(terms, input, shape, t, h, start + column, shared);
+      add_column(terms, active, input, shape, t, h, start + column, shared);
     }
     const int32_t end = get_least(w + kWindows, last);
     VIDEOSOFT_NO_UNROLL
     for (int32_t window = w; window < end; ++window, start += Window::stride(2)) {
       VIDEOSOFT_UNROLL
       for (int column = 0; column < kOwn; ++column) {
-        add_column(terms, input, shape, t, h, start + kShared + column, shared);
+        add_column(terms, active, input, shape, t, h, start + kShared + column, shared);
       }
       WindowSums<A> next[kRows][kLanes];
       VIDEOSOFT_UNROLL
       for (int column = 0; column < kShared; ++column) {
-        add_column(terms, input, shape, t, h, start + Window::stride(2) + column, next);
+        add_column(terms, active, input, shape, t, h, start + Window::stride(2) + column, next);
       }
       VIDEOSOFT_UNROLL
       for (int row = 0; row < kRows; ++row) {
@@ -168,8 +173,10 @@ struct ChannelsLastPatch {
   }
 
  private:
+  template <typename Active>
   static VIDEOSOFT_DEVICE void add_column(
       const SoftmaxTerms<A>& terms,
+      const Active& active,
       const T* input,
       const Shape<int32_t>& shape,
       int32_t t,
@@ -204,7 +211,7 @@ struct ChannelsLastPatch {
         }
         VIDEOSOFT_UNROLL
         for (int lane = 0; lane < kLanes; ++lane) {
-          const A x = cells[input_row].get(lane);
+          const A x = active.apply(cells[input_row].get(lane), lane);
           const A power = Exponential<T>::compute(terms, x);
           VIDEOSOFT_UNROLL
           for (int row = 0; row < kRows; ++row) {
@@ -227,6 +234,7 @@ struct SeparatePatch {
   static constexpr int kRows = 1;
   static constexpr int kWindows = kChannelsLast ? 1 : kLanes_;
   static constexpr int kLanes = kLanes_;
+  static constexpr int kChannels = kChannelsLast ? kLanes_ : 1;
   static constexpr int kCellsAlong = kChannelsLast ? Window::kernel(2) : 1;
   static constexpr int kSegments = Window::kernel(0) * Window::kernel(1) * kCellsAlong;
   static constexpr int kPerLane = kChannelsLast ? 1 : Window::kernel(2);
@@ -242,6 +250,12 @@ struct SeparatePatch {
     return shape.find_input(t * Window::stride(0) + frame, h * Window::stride(1) + row, w * Window::stride(2) + along);
   }
 
+  // What is pooled of a cell.
+  template <typename Active>
+  VIDEOSOFT_DEVICE A apply(const Active& active, int segment, int i) const {
+    return active.apply(static_cast<A>(cells[segment][i]), i / kPerLane);
+  }
+
   VIDEOSOFT_DEVICE SeparatePatch(const T* input, const Shape<int32_t>& shape, int32_t t, int32_t h, int32_t w) {
     VIDEOSOFT_UNROLL
     for (int segment = 0; segment < kSegments; ++segment) {
@@ -249,12 +263,13 @@ struct SeparatePatch {
     }
   }
 
-  VIDEOSOFT_DEVICE void sum(const SoftmaxTerms<A>& terms, WindowSums<A> (&sums)[kLanes]) const {
+  template <typename Active>
+  VIDEOSOFT_DEVICE void sum(const SoftmaxTerms<A>& terms, const Active& active, WindowSums<A> (&sums)[kLanes]) const {
     VIDEOSOFT_UNROLL
     for (int segment = 0; segment < kSegments; ++segment) {
       VIDEOSOFT_UNROLL
       for (int i = 0; i < kLength; ++i) {
-        sums[i / kPerLane].add(terms, cells[segment][i]);
+        sums[i / kPerLane].template add_cell<T>(terms, apply(active, segment, i));
       }
     }
   }
@@ -266,6 +281,7 @@ struct SingleWindow {
   static constexpr int kRows = 1;
   static constexpr int kWindows = 1;
   static constexpr int kLanes = 1;
+  static constexpr int kChannels = 1;
 };
 
 // Where the patch of a thread lies.

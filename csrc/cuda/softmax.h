@@ -7,6 +7,7 @@
 
 #pragma once
 
+#include "activation.h"
 #include "window.h"
 
 #include <algorithm>
@@ -81,8 +82,7 @@ struct WindowSums {
   A moment = 0;
 
   template <typename T>
-  VIDEOSOFT_DEVICE void add(const SoftmaxTerms<A>& terms, T number) {
-    const A x = static_cast<A>(number);
+  VIDEOSOFT_DEVICE void add_cell(const SoftmaxTerms<A>& terms, A x) {
     add_power(Exponential<T>::compute(terms, x), x);
   }
 
@@ -123,22 +123,27 @@ VIDEOSOFT_DEVICE bool is_moderate(const SoftmaxTerms<A>& terms, A gradient) {
 
 // The gradient of a cell whose windows are all moderate; 0 in no window, whatever it holds.
 template <typename T, typename A = accumulator_t<T>>
-VIDEOSOFT_DEVICE A differentiate(const SoftmaxTerms<A>& terms, T number, const Slope<A>& slope) {
-  const A stored = static_cast<A>(number);
-  const A x = stored < terms.lowest ? terms.lowest : stored;
+VIDEOSOFT_DEVICE A differentiate(const SoftmaxTerms<A>& terms, A cell, const Slope<A>& slope) {
+  const A x = cell < terms.lowest ? terms.lowest : cell;
   const A change = terms.temperature * x * slope.slope - slope.offset;
   const A derivative = terms.exact_gradient ? slope.slope + change : slope.slope;
   const bool is_zero = (slope.slope == 0) & (slope.offset == 0);
   return is_zero ? A(0) : Exponential<T>::compute(terms, x) * derivative;
 }
 
-// Sums of one channel over the cells of a window.
-template <typename T, typename Index, typename A = accumulator_t<T>>
+// Sums of one channel over the cells of a window. `active` is the activation of that channel.
+template <typename T, typename Active, typename Index, typename A = accumulator_t<T>>
 VIDEOSOFT_DEVICE WindowSums<A> sum_window(
-    const SoftmaxTerms<A>& terms, const T* input, const Shape<Index>& shape, const Box<Index>& cells
+    const SoftmaxTerms<A>& terms,
+    const Active& active,
+    const T* input,
+    const Shape<Index>& shape,
+    const Box<Index>& cells
 ) {
   WindowSums<A> sums;
-  for_cells(shape, cells, [&](Index cell) { sums.add(terms, input[cell]); });
+  for_cells(shape, cells, [&](Index cell) {
+    sums.template add_cell<T>(terms, active.apply(static_cast<A>(input[cell])));
+  });
   return sums;
 }
 
@@ -160,11 +165,12 @@ VIDEOSOFT_DEVICE bool is_finite(A value) {
 }
 
 // The largest cell of a window; NaN wins.
-template <typename T, typename Index, typename A = accumulator_t<T>>
-VIDEOSOFT_DEVICE A find_maximum(const T* input, const Shape<Index>& shape, const Box<Index>& cells) {
+template <typename T, typename Active, typename Index, typename A = accumulator_t<T>>
+VIDEOSOFT_DEVICE A
+find_maximum(const Active& active, const T* input, const Shape<Index>& shape, const Box<Index>& cells) {
   A maximum = -std::numeric_limits<A>::infinity();
   for_cells(shape, cells, [&](Index cell) {
-    const A x = static_cast<A>(input[cell]);
+    const A x = active.apply(static_cast<A>(input[cell]));
     maximum = (x > maximum) | (x != x) ? x : maximum;
   });
   return maximum;
@@ -183,13 +189,17 @@ struct CarefulWindow {
   A total = 0;
   A moment = 0;
 
-  template <typename T, typename Index>
+  template <typename T, typename Active, typename Index>
   VIDEOSOFT_DEVICE CarefulWindow(
-      const SoftmaxConstants<A>& constants, const T* input, const Shape<Index>& shape, const Box<Index>& cells
+      const SoftmaxConstants<A>& constants,
+      const Active& active,
+      const T* input,
+      const Shape<Index>& shape,
+      const Box<Index>& cells
   )
-      : maximum(find_maximum(input, shape, cells)), centre(find_centre(constants, maximum)) {
+      : maximum(find_maximum(active, input, shape, cells)), centre(find_centre(constants, maximum)) {
     for_cells(shape, cells, [&](Index cell) {
-      const CentredCell<A> found(constants, static_cast<A>(input[cell]), centre);
+      const CentredCell<A> found(constants, active.apply(static_cast<A>(input[cell])), centre);
       total += found.exponential;
       moment += found.exponential * found.centred;
     });

@@ -15,15 +15,18 @@ LIBRARY = FOLDER / "videosoft" / "ops" / "_softpool.so"
 
 NUMBERS = {"float", "c10::Half", "c10::BFloat16"}
 PATCHED = ("PoolSeparatePatches", "DifferentiateSeparatePatches", "PoolPatches", "DifferentiateTiles")
-# What must have run, as (kernel, number, window, layout) or (kernel, number, index).
+ACTIVATIONS = ("Identity", "ScaledRelu")
+# What must have run, as (activation, kernel, number, window, layout) or (activation, kernel, number, index).
 EXPECTED = {
-    (kernel, number, frames, layout)
+    (activation, kernel, number, frames, layout)
+    for activation in ACTIVATIONS
     for kernel in PATCHED
     for number in NUMBERS
     for frames in ("2-D", "3-D")
     for layout in ("contiguous", "channels last")
 } | {
-    (kernel, number, index)
+    (activation, kernel, number, index)
+    for activation in ACTIVATIONS
     for kernel in ("PoolWindows", "DifferentiateTiles", "DifferentiateCells")
     for number in NUMBERS | {"double"}
     for index in ("int", "long int")
@@ -53,13 +56,14 @@ def classify(name: str) -> tuple[str, ...]:
     found = re.search(r"Kernel = (?:videosoft::)?(\w+)<([\w:]+), (.*)", name)
     assert found is not None, name
     kernel, number, rest = found.groups()
+    activation = "ScaledRelu" if "ScaledRelu<" in rest else "Identity"
     window = re.search(r"StaticWindow<(true|false)", rest)
     if window is None:
-        return kernel, number, "long int" if "long int" in rest.split(">;")[0] else "int"
+        return activation, kernel, number, "long int" if "long int" in rest.split(">;")[0] else "int"
     separate = re.search(r"SeparatePatch<.*, (true|false), \d+>", rest)
     channels_last = separate.group(1) == "true" if separate else "ChannelsLastPatch" in rest
     frames = "3-D" if window.group(1) == "true" else "2-D"
-    return kernel, number, frames, "channels last" if channels_last else "contiguous"
+    return activation, kernel, number, frames, "channels last" if channels_last else "contiguous"
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """The dataset against clips put together by PyAV and PIL; broken videos; workers and seeds."""
 
+import os
+import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,19 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from videosoft.data import ClipBatch, KineticsDataset, Preprocessing, ShortVideoError, collate_clips, load_views
+from videosoft.data import (
+    Augmentation,
+    ClipBatch,
+    ClipDraw,
+    KineticsDataset,
+    Preprocessing,
+    ShortVideoError,
+    VideoReader,
+    collate_clips,
+    load_views,
+    open_video,
+)
+from videosoft.data import dataset as dataset_module
 from videosoft.errors import InputError
 
 PREPROCESSING = Preprocessing(num_frames=4, sampling_stride=3, short_side=32, crop=28)  # spans 10 frames
@@ -67,7 +81,7 @@ def test_broken_videos_are_listed_and_never_replaced(
         assert (sample["video"] is None) == bool(sample["reason"]) == (sample["status"] != "ok")
     assert "9 frames, but a clip spans 10" in samples[2]["reason"]
     assert 'short_videos="loop"' in samples[2]["reason"]
-    assert dataset.coverage() == {"num_listed": 8, "num_found": 7}
+    assert (dataset.coverage().num_listed, dataset.coverage().num_usable) == (8, 7)
     assert capfd.readouterr() == ("", "")
 
 
@@ -119,10 +133,13 @@ def test_short_video_by_load_views(root: Path) -> None:
 
 
 def test_training_clip_without_freedom_is_the_whole_frame(root: Path, decode_all: DecodeAll) -> None:
-    # 10 frames leave one start.  An area of 1 fits 48 x 64 at the ratio of 4/3 only, else torchvision takes it whole.
+    # 10 frames leave one start, and an area of 1 at the frame's own ratio leaves one part.
     preprocessing = Preprocessing(num_frames=10, sampling_stride=1, short_side=32, crop=32)
     dataset = create_dataset(
-        root, preprocessing=preprocessing, training=True, random_scale=(1.0, 1.0), horizontal_flip=False
+        root,
+        preprocessing=preprocessing,
+        training=True,
+        augmentation=Augmentation(random_scale=(1.0, 1.0), random_ratio=(64 / 48, 64 / 48), horizontal_flip=False),
     )
     expected = np.stack(
         [
@@ -138,7 +155,7 @@ def test_training_clip_without_freedom_is_the_whole_frame(root: Path, decode_all
 @pytest.mark.parametrize("horizontal_flip", [True, False])
 def test_flip_can_be_switched_off(root: Path, horizontal_flip: bool) -> None:
     torch.manual_seed(0)
-    dataset = create_dataset(root, training=True, horizontal_flip=horizontal_flip)
+    dataset = create_dataset(root, training=True, augmentation=Augmentation(horizontal_flip=horizontal_flip))
     directions = set()
     for _ in range(20):
         video = dataset[0]["video"]  # red grows from left to right in these videos
@@ -146,6 +163,42 @@ def test_flip_can_be_switched_off(root: Path, horizontal_flip: bool) -> None:
         columns = video[0].float().mean(dim=(0, 1))
         directions.add(bool(columns[-6:].mean() > columns[:6].mean()))
     assert directions == ({True, False} if horizontal_flip else {True})
+
+
+@pytest.mark.parametrize("num_repeats", [1, 3])
+def test_a_draw_decides_everything(root: Path, num_repeats: int) -> None:
+    dataset = create_dataset(root, training=True, num_repeats=num_repeats)
+    first, again, other = (dataset[ClipDraw(0, seed)]["video"] for seed in (7, 7, 8))
+    assert first is not None
+    assert again is not None
+    assert other is not None
+    assert first.shape == ((3, 4, 28, 28) if num_repeats == 1 else (3, 3, 4, 28, 28))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    if num_repeats > 1:
+        assert not torch.equal(first[0], first[1])
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize(
+    ("signal_number", "reason"), [(signal.SIGSTOP, "no answer within 2 s"), (signal.SIGSEGV, "SIGSEGV")]
+)
+def test_a_decoder_that_hangs_or_crashes_costs_one_video(
+    root: Path, signal_number: signal.Signals, reason: str, num_workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_or_die(path: Path, *arguments: Any, **options: Any) -> VideoReader:
+        if "good2" in path.name:
+            os.kill(os.getpid(), signal_number)
+        return open_video(path, *arguments, **options)
+
+    monkeypatch.setattr(dataset_module, "open_video", open_or_die)
+    dataset = create_dataset(root, training=True, time_limit_seconds=2.0)
+    loader = DataLoader(dataset, batch_size=len(dataset), num_workers=num_workers, collate_fn=collate_clips)
+    [batch] = list(loader)
+    assert [sample["video_id"][:5] for sample in batch["samples"]] == ["good1", "good3"]
+    [killed] = [failure for failure in batch["failures"] if failure["video_id"].startswith("good2")]
+    assert killed["status"] == "unreadable"
+    assert reason in killed["reason"]
 
 
 def collect(batches: Iterable[ClipBatch]) -> tuple[list[torch.Tensor], list[str]]:
@@ -203,9 +256,11 @@ def test_samples_of_different_shape_are_refused(root: Path) -> None:
     [
         ({"num_clips": 0}, "num_clips"),
         ({"num_crops": -1}, "num_crops"),
-        ({"random_scale": (0.0, 1.0)}, "random_scale"),
-        ({"random_scale": (0.8, 0.5)}, "random_scale"),
-        ({"random_scale": (0.5, 1.5)}, "random_scale"),
+        ({"num_repeats": 0}, "num_repeats"),
+        ({"training": True, "augmentation": Augmentation(no_flip_classes=("jmp",))}, "'jmp'.*jump"),
+        ({"training": True, "augmentation": Augmentation(short_side_range=(20, 30))}, "crop of 28"),
+        ({"decoder": "opencv"}, "decoder"),
+        ({"time_limit_seconds": 0.0}, "time_limit_seconds"),
         ({"short_videos": "pad"}, "short_videos"),
         ({"class_names": ["run"]}, "jump"),
     ],

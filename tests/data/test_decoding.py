@@ -1,13 +1,18 @@
 """Frames against another decoder, on real files of many kinds; and files that are no videos."""
 
+import io
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
-from videosoft.data import ShortVideoError, VideoDecodeError, open_video
+from videosoft.data.decoding import FrameCountError, ShortVideoError, VideoDecodeError, open_video
+from videosoft.errors import InputError
 
 DecodeAll = Callable[[Path], np.ndarray]
 
@@ -156,7 +161,79 @@ def test_promised_frame_that_does_not_exist_is_the_last_one(shared_dir: Path, de
         assert np.array_equal(video.get_frames([72])[0].numpy(), reference[71])
 
 
-@pytest.mark.parametrize("error", [VideoDecodeError(Path("a.mp4"), "broken"), ShortVideoError(Path("a.mp4"), 3, 16)])
+@pytest.mark.parametrize("decoder", ["decord", "pyav"])
+@pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview, io.BytesIO])
+def test_videos_in_memory(
+    tmp_path: Path, write_video: Callable[..., Path], wrap: Callable[[bytes], bytes], decoder: str
+) -> None:
+    path = write_video(tmp_path / "a.mp4", num_frames=24)
+    with open_video(path, decoder) as video:
+        expected = video.get_frames([3, 20])
+    num_fds = psutil.Process().num_fds()
+    with open_video(wrap(path.read_bytes()), decoder, name="bucket/a.mp4") as video:
+        assert np.array_equal(video.get_frames([3, 20]), expected)
+        assert video.frame_times[-1] == pytest.approx(23 / 25, abs=1e-3)
+        assert video.path == Path("bucket/a.mp4")
+    assert psutil.Process().num_fds() == num_fds
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"", "empty file"), (b"no video" * 99, "not a readable video")])
+def test_broken_videos_in_memory_go_by_their_name(content: bytes, words: str) -> None:
+    num_fds = psutil.Process().num_fds()
+    with pytest.raises(VideoDecodeError, match=f"^bucket/a.mp4: {words}"):
+        open_video(content, name="bucket/a.mp4")
+    assert psutil.Process().num_fds() == num_fds
+
+
+def test_open_files_go_by_their_own_name(tmp_path: Path, write_video: Callable[..., Path]) -> None:
+    with write_video(tmp_path / "a.mp4").open("rb") as file, open_video(file) as video:
+        assert video.path == tmp_path / "a.mp4"
+
+
+def test_unknown_decoders(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match='decoder must be "decord", "pyav" or "torchcodec", got \'opencv\''):
+        open_video(tmp_path / "a.mp4", "opencv")
+
+
+def test_torchcodec_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
+    with pytest.raises(InputError, match=r'decoder="torchcodec" needs .*pip install "videosoft\[torchcodec\]"'):
+        open_video(tmp_path / "a.mp4", "torchcodec")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the libraries' symbols by Linux's loader")
+def test_decord_keeps_its_codecs_to_itself() -> None:
+    script = (
+        "import ctypes\n"
+        "import videosoft.data.decoding\n"
+        "print([name for name in ('dav1d_open', 'avcodec_open2') if hasattr(ctypes.CDLL(None), name)])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decoder", ["decord", "pyav"])
+def test_memory_stays_flat(tmp_path: Path, write_video: Callable[..., Path], decoder: str) -> None:
+    path = write_video(tmp_path / "a.mp4", num_frames=60, height=128, width=172)
+    process = psutil.Process()
+    resident = []
+    for _ in range(2):
+        for k in range(500):
+            with open_video(path, decoder) as video:
+                video.get_frames(range(k % 30, k % 30 + 16, 2))
+        resident.append(process.memory_info().rss)
+    assert resident[1] <= 1.05 * resident[0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        VideoDecodeError(Path("a.mp4"), "broken"),
+        FrameCountError(Path("a.mp4"), 50, 60),
+        ShortVideoError(Path("a.mp4"), 3, 16),
+    ],
+)
 def test_errors_survive_the_way_out_of_a_worker(error: Exception) -> None:
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
     assert "a.mp4" in str(error)

@@ -61,9 +61,46 @@ def test_round_trip_through_json_and_span(num_frames: int, stride: int, span: in
 
 
 @pytest.mark.parametrize(
+    "preprocessing",
+    [
+        Preprocessing(16, None, 128, 112, sampling_fps=7.5),
+        Preprocessing(16, None, 128, 112, sampling_fps=15),
+        Preprocessing(16, 4, 128, 112, sampling="dense"),
+        Preprocessing(16, None, 128, 112, sampling="segments"),
+    ],
+)
+def test_other_samplings_survive_json(preprocessing: Preprocessing) -> None:
+    assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
+
+
+def test_checkpoints_from_before_sampling_by_rate_are_read() -> None:
+    preprocessing = Preprocessing.from_dict(GOOD)
+    assert (preprocessing.sampling_stride, preprocessing.sampling_fps, preprocessing.sampling) == (2, None, "stride")
+
+
+def test_a_clip_spans_frames_or_seconds() -> None:
+    by_rate = Preprocessing(16, None, 128, 112, sampling_fps=7.5)
+    assert by_rate.clip_seconds == 2.0
+    with pytest.raises(InputError, match="clip_span needs a sampling_stride"):
+        _ = by_rate.clip_span
+    with pytest.raises(InputError, match="clip_seconds needs a sampling_fps"):
+        _ = Preprocessing(16, 2, 128, 112).clip_seconds
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"fps": 3}, "unknown keys .*fps"),
+        ({"sampling_fps": 7.5}, "exactly one of .*sampling_stride=2 and sampling_fps=7.5"),
+        ({"sampling_stride": None}, "exactly one of .*sampling_stride=None and sampling_fps=None"),
+        ({"sampling_stride": None, "sampling_fps": 0.0}, "sampling_fps must be a positive number .*0.0"),
+        ({"sampling_stride": None, "sampling_fps": float("nan")}, "sampling_fps must be a positive number .*nan"),
+        ({"sampling_stride": None, "sampling_fps": float("inf")}, "sampling_fps must be a positive number .*inf"),
+        ({"sampling_stride": None, "sampling_fps": True}, "sampling_fps must be a positive number .*True"),
+        ({"sampling_stride": None, "sampling_fps": "7"}, "sampling_fps must be a positive number .*'7'"),
+        ({"sampling": "random"}, "sampling must be one of stride, dense, segments, got 'random'"),
+        ({"sampling": "segments"}, "set both to null, got sampling_stride=2"),
+        ({"sampling": "dense", "sampling_stride": None, "sampling_fps": 5.0}, '"dense" needs a sampling_stride'),
         ({"num_frames": None}, "num_frames .*None"),
         ({"num_frames": 0}, "num_frames .*0"),
         ({"num_frames": True}, "num_frames .*True"),

@@ -49,6 +49,21 @@ def run(case: Case, input: torch.Tensor, grad_output: torch.Tensor) -> tuple[tor
     return operators.softpool_forward(input, *arguments), operators.softpool_backward(grad_output, input, *arguments)
 
 
+def run_after_relu(
+    case: Case, input: torch.Tensor, grad_output: torch.Tensor, factors: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    window = create_window(case.num_dims, case.kernel_size, case.stride, case.padding, case.ceil_mode)
+    arguments = (*factors, window.kernel_size, window.stride, window.padding, window.ceil_mode, 1.0, True)
+    operators = torch.ops.videosoft
+    output = operators.softpool_relu_forward(input, *arguments)
+    return output, operators.softpool_relu_backward(grad_output, input, *arguments)
+
+
+def create_factors(input: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    dtype = torch.float64 if input.dtype == torch.float64 else torch.float32
+    return torch.randn(2, input.shape[1], device=input.device, dtype=dtype).unbind()
+
+
 def assert_follows_the_reference(
     case: Case, input: torch.Tensor, grad_output: torch.Tensor, found: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
@@ -96,14 +111,30 @@ def test_the_same_input_gives_the_same_bits(case: Case, dtype: torch.dtype, layo
 
 
 @pytest.mark.parametrize("layout", LAYOUTS_OF_MEMORY)
+@pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_after_relu_the_same_input_gives_the_same_bits(
+    case: Case, dtype: torch.dtype, layout: str, gpu: torch.device
+) -> None:
+    tensors = create_tensors(case, layout, dtype, num_samples=64)
+    factors = create_factors(tensors[0])
+    first = run_after_relu(case, *tensors, factors)
+    for _ in range(5):
+        for one, other in zip(run_after_relu(case, *tensors, factors), first, strict=True):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS_OF_MEMORY)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_nothing_waits_for_the_gpu(case: Case, layout: str, no_sync: None) -> None:
     # A copy to the GPU may wait, the kernels may not.
     torch.cuda.set_sync_debug_mode("default")
     input, grad_output = create_tensors(case, layout)
+    factors = create_factors(input)
     torch.cuda.set_sync_debug_mode("error")
     leaf = input.requires_grad_()
     torch.autograd.grad(case.softpool(leaf), leaf, grad_output)
+    run_after_relu(case, input.detach(), grad_output, factors)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS_OF_MEMORY)
@@ -157,17 +188,20 @@ def test_another_device_than_the_current_one(gpu: torch.device) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS_OF_MEMORY)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_memory_is_taken_for_outputs_only(case: Case, layout: str, gpu: torch.device) -> None:
-    input, grad_output = create_tensors(case, layout, num_samples=64)
-    run(case, input, grad_output)
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    found = run(case, input, grad_output)
-    torch.cuda.synchronize()
-    assert torch.cuda.max_memory_allocated() == torch.cuda.memory_allocated()
-    # The allocator rounds each up to 512 bytes.
-    kept = sum(math.ceil(tensor.nbytes / 512) * 512 for tensor in found)
-    assert torch.cuda.memory_allocated() - before == kept
+    tensors = create_tensors(case, layout, num_samples=64)
+    factors = create_factors(tensors[0])
+    for call in (run, lambda *given: run_after_relu(*given, factors)):
+        call(case, *tensors)
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        found = call(case, *tensors)
+        torch.cuda.synchronize()
+        assert torch.cuda.max_memory_allocated() == torch.cuda.memory_allocated()
+        # The allocator rounds each up to 512 bytes.
+        kept = sum(math.ceil(tensor.nbytes / 512) * 512 for tensor in found)
+        assert torch.cuda.memory_allocated() - before == kept
+        del found
 
 
 @pytest.mark.slow

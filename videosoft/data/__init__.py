@@ -1,15 +1,32 @@
-"""Videos from disk to uint8 clips: annotations, decoding, sampling, transforms, dataset.  No Lightning here.
+"""Videos from disk to uint8 clips: annotations, decoding, sampling, augmentation, dataset.  No Lightning here.
 
 The path of a sample: ``read_annotations`` lists the videos, ``open_video`` decodes the frames that ``sampling`` chose,
-``transforms`` cuts them to size, ``collate_clips`` batches them, and ``normalize_clip`` makes them float on the device.
+``augmentation`` or ``views`` cut them to size, ``GuardedLoader`` bounds what that may take, ``collate_clips`` batches
+them, and ``normalize_clip`` makes them float on the device.
 """
 
-from videosoft.data.annotations import AnnotationList, VideoRecord, read_annotations
+from videosoft.data.annotations import AnnotationFormat, AnnotationList, VideoRecord, read_annotations
+from videosoft.data.augmentation import Augmentation, augment_clip
+from videosoft.data.augmentation_mixing import mix_batch
+from videosoft.data.class_names import match_class_names
 from videosoft.data.collate import ClipBatch, collate_clips
+from videosoft.data.coverage import Coverage, compute_coverage, describe_coverage, write_coverage
 from videosoft.data.dataset import KineticsDataset, VideoSample
-from videosoft.data.decoding import ShortVideoError, VideoDecodeError, VideoReader, open_video
-from videosoft.data.preprocessing import KINETICS_MEAN, KINETICS_STD, Preprocessing, normalize_clip
-from videosoft.data.sampling import loop_clip, sample_random_clip, sample_uniform_clips
+from videosoft.data.decoding import DecoderName, ShortVideoError, VideoDecodeError, VideoReader, open_video
+from videosoft.data.guard import DecodeCrashError, DecodeTimeoutError, GuardedLoader
+from videosoft.data.loader import ResumableLoader
+from videosoft.data.manifest import Manifest, read_manifest, write_manifest
+from videosoft.data.preprocessing import KINETICS_MEAN, KINETICS_STD, Preprocessing, Sampling, normalize_clip
+from videosoft.data.samplers import ClipDraw, TrainingSampler
+from videosoft.data.sampling import (
+    NumClips,
+    loop_clip,
+    sample_random_clip,
+    sample_sliding_windows,
+    sample_test_clips,
+    sample_training_clips,
+    sample_uniform_clips,
+)
 from videosoft.data.transforms import (
     center_crop,
     random_horizontal_flip,
@@ -17,32 +34,58 @@ from videosoft.data.transforms import (
     resize_short_side,
     uniform_crops,
 )
-from videosoft.data.views import ClipViews, load_views
+from videosoft.data.views import ClipViews, ShortVideos, load_clips, load_views
 
 __all__ = [
     "KINETICS_MEAN",
     "KINETICS_STD",
+    "AnnotationFormat",
     "AnnotationList",
+    "Augmentation",
     "ClipBatch",
+    "ClipDraw",
     "ClipViews",
+    "Coverage",
+    "DecodeCrashError",
+    "DecodeTimeoutError",
+    "DecoderName",
+    "GuardedLoader",
     "KineticsDataset",
+    "Manifest",
+    "NumClips",
     "Preprocessing",
+    "ResumableLoader",
+    "Sampling",
     "ShortVideoError",
+    "ShortVideos",
+    "TrainingSampler",
     "VideoDecodeError",
     "VideoReader",
     "VideoRecord",
     "VideoSample",
+    "augment_clip",
     "center_crop",
     "collate_clips",
+    "compute_coverage",
+    "describe_coverage",
+    "load_clips",
     "load_views",
     "loop_clip",
+    "match_class_names",
+    "mix_batch",
     "normalize_clip",
     "open_video",
     "random_horizontal_flip",
     "random_resized_crop",
     "read_annotations",
+    "read_manifest",
     "resize_short_side",
     "sample_random_clip",
+    "sample_sliding_windows",
+    "sample_test_clips",
+    "sample_training_clips",
     "sample_uniform_clips",
     "uniform_crops",
+    "write_coverage",
+    "write_manifest",
 ]

@@ -1,24 +1,34 @@
 """A map-style dataset of labelled videos in the Kinetics layout."""
 
+import functools
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from videosoft.data.annotations import VideoRecord, read_annotations
-from videosoft.data.decoding import ShortVideoError, VideoDecodeError, open_video
+from videosoft.data.annotations import AnnotationFormat, read_annotations
+from videosoft.data.augmentation import Augmentation
+from videosoft.data.coverage import Coverage, compute_coverage
+from videosoft.data.decoding import DecoderName, ShortVideoError, VideoDecodeError, check_decoder, open_video
+from videosoft.data.guard import GuardedLoader
 from videosoft.data.preprocessing import Preprocessing
-from videosoft.data.sampling import loop_clip, sample_random_clip
-from videosoft.data.transforms import random_horizontal_flip, random_resized_crop
-from videosoft.data.views import ShortVideos, load_views
+from videosoft.data.records import RecordTable, VideoRecord
+from videosoft.data.samplers import ClipDraw
+from videosoft.data.sampling import NumClips
+from videosoft.data.views import ShortVideos, load_clips, load_views
 from videosoft.errors import InputError
 
 SampleStatus = Literal["ok", "missing", "unreadable", "too_short"]
 
 
 class VideoSample(TypedDict):
-    """One video of the list: ``video`` is uint8, (C, T, H, W) in training, else (V, C, T, H, W); None unless ok."""
+    """One video of the list, its clips as uint8; ``video`` is None unless the status is ok.  ``seed`` drew the clips.
+
+    In training (C, T, H, W), or (R, C, T, H, W) with R = ``num_repeats`` clips of more than one; else (V, C, T, H, W).
+    """
 
     video_id: str
     group_id: str
@@ -27,33 +37,37 @@ class VideoSample(TypedDict):
     label: int
     status: SampleStatus
     reason: str
+    seed: int
     video: Tensor | None
 
 
 class KineticsDataset(Dataset[VideoSample]):
-    """The videos of a split, each as a random clip (training) or as clips x crops spread evenly (testing).
+    """The videos of a split, each as random clips (training) or as clips x crops spread evenly (testing).
 
-    In training a clip starts at a random frame, is cut out at random (area a fraction ``random_scale`` of the frame)
-    and, with ``horizontal_flip``, mirrored half of the time; all draws are torch's.  Videos are decoded in the process
-    that asks for the sample, and closed at once.  A file that is missing, unreadable or too short is never replaced by
-    another: its sample says so by ``status`` and ``reason`` (docs/decisions/0007-short-and-broken-videos.md).
+    Every random choice about a training clip comes from the seed of the :class:`ClipDraw` that asks for it; asked for
+    by a plain index, the seed is drawn from torch's generator.  Videos are decoded in a process of their own beside the
+    one that asks, so that a decoder that hangs or crashes costs one video.  A file that is missing, unreadable or too
+    short is never replaced by another: its sample says so by ``status`` and ``reason``
+    (docs/decisions/0007-short-and-broken-videos.md).
 
     Args:
         root: folder with ``<split>.csv`` and ``<split>/<label>/<id>_<start>_<end>.mp4``; see :func:`read_annotations`.
         split: train, val or test (or a synonym that the folder is named by).
-        preprocessing: frames, stride and pixels of a clip.
-        annotations: the CSV, if it is not ``<root>/<split>.csv``.
+        preprocessing: frames, sampling and pixels of a clip.
+        annotations: the list of videos, if it is not ``<root>/<split>.csv``; a manifest is one too.
+        annotation_format: of the list, where its content does not tell.
         class_names: label names in the order of the labels; None: those found, sorted.
         training: random clips instead of evenly spread ones.
-        num_clips: clips of a video in testing.
+        augmentation: the random changes to a training clip.
+        num_repeats: training clips of a video from one decode (repeated augmentation).
+        num_clips: clips of a video in testing; "windows": as many as cover it.
         num_crops: crops of a clip in testing.
-        random_scale: smallest and largest area of the random crop, as a fraction of the frame.
-        random_ratio: smallest and largest width / height of the random crop.
-        horizontal_flip: mirror at random in training; not for classes that tell left from right.
         short_videos: what to do with a video shorter than a clip: "skip" it, or "loop" its frames.
+        decoder: the library that decodes.
+        time_limit_seconds: that a video may take; None: no limit, and decoding in the process that asks.
 
     Raises:
-        InputError: nothing to read, or a list that is wrong; see :func:`read_annotations`.
+        InputError: nothing to read, a list that is wrong (see :func:`read_annotations`), or an argument that is.
     """
 
     def __init__(
@@ -63,79 +77,114 @@ class KineticsDataset(Dataset[VideoSample]):
         *,
         preprocessing: Preprocessing,
         annotations: str | Path | None = None,
+        annotation_format: AnnotationFormat | None = None,
         class_names: list[str] | tuple[str, ...] | None = None,
         training: bool = False,
-        num_clips: int = 1,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008  (frozen)
+        num_repeats: int = 1,
+        num_clips: NumClips = 1,
         num_crops: int = 1,
-        random_scale: tuple[float, float] = (0.25, 1.0),
-        random_ratio: tuple[float, float] = (3 / 4, 4 / 3),
-        horizontal_flip: bool = True,
         short_videos: ShortVideos = "skip",
+        decoder: DecoderName = "decord",
+        time_limit_seconds: float | None = 60.0,
     ) -> None:
-        if num_clips < 1 or num_crops < 1:
+        if (num_clips != "windows" and num_clips < 1) or num_crops < 1:
             raise InputError(f"num_clips and num_crops must be at least 1, got {num_clips} x {num_crops}")
-        if len(random_scale) != 2 or not 0 < random_scale[0] <= random_scale[1] <= 1:
-            raise InputError(f"random_scale must be two fractions 0 < smallest <= largest <= 1, got {random_scale}")
-        if len(random_ratio) != 2 or not 0 < random_ratio[0] <= random_ratio[1]:
-            raise InputError(f"random_ratio must be two ratios 0 < smallest <= largest, got {random_ratio}")
+        if num_repeats < 1:
+            raise InputError(f"num_repeats must be at least 1, got {num_repeats}")
         if short_videos not in ("skip", "loop"):
             raise InputError(f'short_videos must be "skip" or "loop", got {short_videos!r}')
-        listed = read_annotations(root, split, annotations=annotations, class_names=class_names)
+        check_decoder(decoder)
+        listed = read_annotations(
+            root, split, annotations=annotations, annotation_format=annotation_format, class_names=class_names
+        )
+        if training:
+            augmentation.check_fit(preprocessing.crop, listed.class_names)
         self.records = listed.records
         self.class_names = listed.class_names
+        self.renamed = listed.renamed
         self.manifest_hash = listed.manifest_hash
         self.preprocessing = preprocessing
         self.training = training
-        self.num_clips = num_clips
-        self.num_crops = num_crops
-        self.random_scale = (random_scale[0], random_scale[1])
-        self.random_ratio = (random_ratio[0], random_ratio[1])
-        self.horizontal_flip = horizontal_flip
-        self.short_videos: ShortVideos = short_videos
+        self._short_videos = short_videos
+        load = _VideoLoad(
+            listed.records,
+            preprocessing,
+            augmentation if training else None,
+            num_repeats,
+            num_clips,
+            num_crops,
+            short_videos,
+            decoder,
+        )
+        self._load = load if time_limit_seconds is None else GuardedLoader(load, time_limit_seconds)
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, index: int) -> VideoSample:
-        record = self.records[index]
-        if record.status == "missing":
-            return _create_sample(record, "missing", record.reason, None)
+    def __getitem__(self, draw: int | ClipDraw) -> VideoSample:
+        if not isinstance(draw, ClipDraw):
+            draw = ClipDraw(draw, int(torch.randint(2**62, ())) if self.training else 0)
+        record = self.records[draw.video]
+        if record.status != "ok":
+            return _create_sample(record, record.status, record.reason, draw.seed, None)
         try:
-            if self.training:
-                video = self._load_random_clip(record.path)
-            else:
-                video = load_views(
-                    record.path, self.preprocessing, self.num_clips, self.num_crops, short_videos=self.short_videos
-                ).video
+            _, video = self._load(draw)
         except VideoDecodeError as error:
-            return _create_sample(record, "unreadable", error.reason, None)
+            return _create_sample(record, "unreadable", error.reason, draw.seed, None)
         except ShortVideoError as error:
-            return _create_sample(record, "too_short", error.reason, None)
-        return _create_sample(record, "ok", "", video)
+            return _create_sample(record, "too_short", error.reason, draw.seed, None)
+        return _create_sample(record, "ok", "", draw.seed, video)
 
-    def coverage(self) -> dict[str, int]:
-        """How many videos the list names, and how many of them have a file."""
-        return {
-            "num_listed": len(self.records),
-            "num_found": sum(record.status == "ok" for record in self.records),
-        }
-
-    def _load_random_clip(self, path: Path) -> Tensor:
-        with open_video(path) as video:
-            if video.num_frames >= self.preprocessing.clip_span:
-                indices = sample_random_clip(video.num_frames, self.preprocessing)
-            elif self.short_videos == "loop":
-                indices = loop_clip(video.num_frames, self.preprocessing)
-            else:
-                raise ShortVideoError(path, video.num_frames, self.preprocessing.clip_span)
-            frames = video.get_frames(indices)  # (T, H, W, C)
-        frames = random_resized_crop(frames, self.preprocessing.crop, self.random_scale, self.random_ratio)
-        if self.horizontal_flip:
-            frames = random_horizontal_flip(frames)
-        return frames.permute(3, 0, 1, 2)  # (C, T, H, W)
+    def coverage(self) -> Coverage:
+        """How many videos the list names, how many of them have a file that is known to be long enough, and why not."""
+        by_stride = self.preprocessing.sampling == "stride" and self.preprocessing.sampling_stride is not None
+        skips = by_stride and self._short_videos == "skip"
+        return compute_coverage(self.records.table, clip_span=self.preprocessing.clip_span if skips else None)
 
 
-def _create_sample(record: VideoRecord, status: SampleStatus, reason: str, video: Tensor | None) -> VideoSample:
+@dataclass(frozen=True)
+class _VideoLoad:
+    """What is done with a video, apart from the data set so that it can run in another process."""
+
+    records: RecordTable
+    preprocessing: Preprocessing
+    augmentation: Augmentation | None  # None: evenly spread views
+    num_repeats: int
+    num_clips: NumClips
+    num_crops: int
+    short_videos: ShortVideos
+    decoder: DecoderName
+
+    def __call__(self, draw: ClipDraw) -> tuple[dict[str, Any], Tensor | None]:
+        record = self.records[draw.video]
+        open_reader = functools.partial(open_video, decoder=self.decoder)
+        if self.augmentation is None:
+            views = load_views(
+                record.path,
+                self.preprocessing,
+                self.num_clips,
+                self.num_crops,
+                short_videos=self.short_videos,
+                open_reader=open_reader,
+            )
+            return {}, views.video
+        clips = load_clips(
+            record.path,
+            self.preprocessing,
+            self.augmentation,
+            torch.Generator().manual_seed(draw.seed),
+            num_repeats=self.num_repeats,
+            label_name=record.label_name,
+            short_videos=self.short_videos,
+            open_reader=open_reader,
+        )
+        return {}, clips.video if self.num_repeats > 1 else clips.video[0]
+
+
+def _create_sample(
+    record: VideoRecord, status: SampleStatus, reason: str, seed: int, video: Tensor | None
+) -> VideoSample:
     return {
         "video_id": record.video_id,
         "group_id": record.group_id,
@@ -144,5 +193,6 @@ def _create_sample(record: VideoRecord, status: SampleStatus, reason: str, video
         "label": record.label,
         "status": status,
         "reason": reason,
+        "seed": seed,
         "video": video,
     }

@@ -1,18 +1,31 @@
 """Several clips and crops of one video from one decode."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from videosoft.data.decoding import ShortVideoError, open_video
+from videosoft.data.augmentation import Augmentation, augment_clip
+from videosoft.data.decoding import FrameCountError, ShortVideoError, VideoReader, open_video
 from videosoft.data.preprocessing import Preprocessing
-from videosoft.data.sampling import loop_clip, sample_uniform_clips
+from videosoft.data.sampling import NumClips, loop_clip, measure_clip_span, sample_test_clips, sample_training_clips
 from videosoft.data.transforms import resize_short_side, uniform_crops
+from videosoft.errors import InputError
 
 ShortVideos = Literal["skip", "loop"]
+
+# Opens a path as `open_video` does, perhaps by another decoder.
+OpenVideo = Callable[[str | Path], VideoReader]
+
+_Loaded = TypeVar("_Loaded")
+
+# Frames at their full size that are held at once, the first few apart, which tell how large the frames are.
+_CHUNK_BYTES = 32 * 2**20
+_FIRST_CHUNK_FRAMES = 16
 
 
 @dataclass(frozen=True)
@@ -32,40 +45,163 @@ class ClipViews:
 def load_views(
     path: str | Path,
     preprocessing: Preprocessing,
-    num_clips: int,
+    num_clips: NumClips,
     num_crops: int,
     *,
     short_videos: ShortVideos = "skip",
+    open_reader: OpenVideo = open_video,
 ) -> ClipViews:
     """Decode and resize each frame once, then cut ``num_clips`` clips, spread over time, with ``num_crops`` crops each.
 
+    Frames are decoded and resized a few at a time: those of a large video are never all there at their full size.
+
     Args:
         path: the video file.
-        preprocessing: frames and stride of a clip, short side and crop in pixels.
-        num_clips: starts evenly spread over the video; 1 is the middle.
+        preprocessing: frames and sampling of a clip, short side and crop in pixels.
+        num_clips: clips evenly spread over the video, a single one in the middle; or "windows", as many as cover it.
         num_crops: squares evenly spread along the longer side; 1 is the centre.
         short_videos: what to do with a video shorter than a clip: "skip" raises, "loop" repeats its frames.
+        open_reader: opens the video.
 
     Raises:
         VideoDecodeError: the file is missing or damaged.
         ShortVideoError: the video is shorter than a clip, and ``short_videos`` is "skip".
+        InputError: ``num_clips`` or ``num_crops`` is not allowed.
     """
-    with open_video(path) as video:
-        if video.num_frames >= preprocessing.clip_span:
-            clips = sample_uniform_clips(video.num_frames, preprocessing, num_clips)
-        elif short_videos == "loop":
-            clips = [loop_clip(video.num_frames, preprocessing)] * num_clips
+    if num_crops < 1 or (num_clips != "windows" and num_clips < 1):
+        raise InputError(f"num_clips and num_crops must be at least 1, got {num_clips} x {num_crops}")
+
+    def load(video: VideoReader) -> tuple[list[list[int]], Tensor]:
+        times = _get_frame_times(video, preprocessing)
+        if _is_long_enough(video, preprocessing, times, short_videos):
+            clips = sample_test_clips(video.num_frames, preprocessing, num_clips, times)
         else:
-            raise ShortVideoError(video.path, video.num_frames, preprocessing.clip_span)
-        unique = sorted({index for clip in clips for index in clip})
-        frames = resize_short_side(video.get_frames(unique), preprocessing.short_side)  # (F, H, W, C)
+            looped = loop_clip(video.num_frames, preprocessing, times)
+            clips = [looped] * (1 if num_clips == "windows" else num_clips)
+        return clips, _load_crops(video, clips, preprocessing, num_crops)
+
+    with open_reader(path) as video:
+        clips, views = _load_by_true_count(video, load)  # (V, T, H, W, C)
         fps, num_video_frames = video.fps, video.num_frames
-    positions = {index: position for position, index in enumerate(unique)}
-    crops = uniform_crops(frames, preprocessing.crop, num_crops)
-    views = [crop[[positions[index] for index in clip]] for clip in clips for crop in crops]  # V times (T, H, W, C)
     return ClipViews(
-        video=torch.stack(views).permute(0, 4, 1, 2, 3),
-        frames=[clip for clip in clips for _ in crops],
+        video=views.permute(0, 4, 1, 2, 3),
+        frames=[clip for clip in clips for _ in range(num_crops)],
         fps=fps,
         num_video_frames=num_video_frames,
     )
+
+
+def load_clips(
+    path: str | Path,
+    preprocessing: Preprocessing,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+    *,
+    num_repeats: int = 1,
+    label_name: str | None = None,
+    short_videos: ShortVideos = "skip",
+    open_reader: OpenVideo = open_video,
+) -> ClipViews:
+    """Draw ``num_repeats`` random clips of a video, decode their frames once, and augment each clip by itself.
+
+    Two calls with generators in the same state give the same clips.
+
+    Args:
+        path: the video file.
+        preprocessing: frames and sampling of a clip, crop in pixels.
+        augmentation: the random changes.
+        generator: of all draws.
+        num_repeats: clips of the video (repeated augmentation).
+        label_name: the video's class, for ``augmentation.no_flip_classes``.
+        short_videos: what to do with a video shorter than a clip: "skip" raises, "loop" repeats its frames.
+        open_reader: opens the video.
+
+    Raises:
+        VideoDecodeError: the file is missing or damaged.
+        ShortVideoError: the video is shorter than a clip, and ``short_videos`` is "skip".
+        InputError: ``num_repeats`` is not positive, or the crop does not fit into the short side.
+    """
+    if num_repeats < 1:
+        raise InputError(f"num_repeats must be at least 1, got {num_repeats}")
+
+    def load(video: VideoReader) -> tuple[list[list[int]], Tensor]:
+        times = _get_frame_times(video, preprocessing)
+        if _is_long_enough(video, preprocessing, times, short_videos):
+            clips = sample_training_clips(video.num_frames, preprocessing, num_repeats, generator, times)
+        else:
+            clips = [loop_clip(video.num_frames, preprocessing, times)] * num_repeats
+        return clips, video.get_frames(_list_frames(clips))
+
+    with open_reader(path) as video:
+        clips, frames = _load_by_true_count(video, load)  # (F, H, W, C)
+        fps, num_video_frames = video.fps, video.num_frames
+    positions = {index: position for position, index in enumerate(_list_frames(clips))}
+    augmented = [
+        augment_clip(
+            _take_frames(frames, [positions[index] for index in clip]),
+            augmentation,
+            preprocessing.crop,
+            generator,
+            label_name=label_name,
+            mean=preprocessing.mean,
+        )
+        for clip in clips
+    ]
+    video_clips = torch.stack(augmented) if num_repeats > 1 else augmented[0][None]
+    return ClipViews(video_clips.permute(0, 4, 1, 2, 3), clips, fps, num_video_frames)
+
+
+def _load_by_true_count(video: VideoReader, load: Callable[[VideoReader], _Loaded]) -> _Loaded:
+    """Load once more, by the count that is known then, from a file that promises more frames than it has."""
+    try:
+        return load(video)
+    except FrameCountError:
+        return load(video)
+
+
+def _get_frame_times(video: VideoReader, preprocessing: Preprocessing) -> np.ndarray | None:
+    return video.frame_times if preprocessing.sampling_fps is not None else None
+
+
+def _is_long_enough(
+    video: VideoReader, preprocessing: Preprocessing, times: np.ndarray | None, short_videos: ShortVideos
+) -> bool:
+    span = measure_clip_span(video.num_frames, preprocessing, times)
+    if span > video.num_frames and short_videos == "skip":
+        raise ShortVideoError(video.path, video.num_frames, span)
+    return span <= video.num_frames
+
+
+def _list_frames(clips: list[list[int]]) -> list[int]:
+    """The frames of all clips, each once, in ascending order."""
+    return sorted({index for clip in clips for index in clip})
+
+
+def _take_frames(frames: Tensor, places: Sequence[int]) -> Tensor:
+    return frames if list(places) == list(range(len(frames))) else frames[list(places)]
+
+
+def _load_crops(video: VideoReader, clips: list[list[int]], preprocessing: Preprocessing, num_crops: int) -> Tensor:
+    """Each frame to all of its places in the views, a chunk of frames at a time: (V, T, crop, crop, C)."""
+    places: dict[int, list[tuple[int, int]]] = {}
+    for i, clip in enumerate(clips):
+        for k, index in enumerate(clip):
+            places.setdefault(index, []).append((i, k))
+    side = preprocessing.crop
+    views = torch.empty(len(clips), num_crops, preprocessing.num_frames, side, side, 3, dtype=torch.uint8)
+    for indices, frames in _read_chunks(video, sorted(places)):
+        crops = uniform_crops(resize_short_side(frames, preprocessing.short_side), side, num_crops)
+        for j, crop in enumerate(crops):
+            for index, frame in zip(indices, crop, strict=True):
+                for i, k in places[index]:
+                    views[i, j, k] = frame
+    return views.flatten(0, 1)
+
+
+def _read_chunks(video: VideoReader, indices: list[int]) -> Iterator[tuple[list[int], Tensor]]:
+    num_frames = _FIRST_CHUNK_FRAMES
+    while indices:
+        frames = video.get_frames(indices[:num_frames])
+        yield indices[:num_frames], frames
+        indices = indices[num_frames:]
+        num_frames = max(1, _CHUNK_BYTES // frames[0].numel())

@@ -22,7 +22,7 @@ from videosoft.models import LoadedModel, load_checkpoint
 __all__ = ["ModelOutcome", "SaliencyExport", "VideoOutcome"]
 
 # What two checkpoints must share to be shown the same frames; mean and std may differ.
-FRAME_SETTINGS = ("num_frames", "sampling_stride", "short_side", "crop")
+FRAME_SETTINGS = ("num_frames", "sampling_stride", "sampling_fps", "sampling", "short_side", "crop")
 DEFAULT_FPS = 25.0
 
 
@@ -315,8 +315,8 @@ def _create_figure(
         "layer: " + ", ".join(dict.fromkeys(layers)),
         f"frames {frame_indices[0]}–{frame_indices[-1]} of {views.num_video_frames}",
     ]
-    # A stride above 1 must not speed the world up.
-    stride = models[0].preprocessing.sampling_stride
+    # Frames that were left out must not speed the world up.
+    stride = max(1.0, (frame_indices[-1] - frame_indices[0]) / max(1, len(frame_indices) - 1))
     fps = views.fps / stride if 0 < views.fps < float("inf") else DEFAULT_FPS
     return ClipFigure(
         title=video_id,

@@ -7,7 +7,7 @@ weights load as they are. docs/decisions/0004-which-r3d-50.md says why pytorchvi
 from torch import Tensor, nn
 
 from videosoft.errors import InputError
-from videosoft.layers import create_pool3d
+from videosoft.layers import create_pool3d, normalize_relu_pool
 from videosoft.models.registry import register_model
 
 
@@ -59,6 +59,7 @@ class ResNet3d(nn.Module):
         pool: str,
         pool_kernel: int | None,
         temperature: float,
+        fuse_stem: bool,
         width: float,
         dropout: float,
         zero_init_last_norm: bool,
@@ -66,6 +67,8 @@ class ResNet3d(nn.Module):
         super().__init__()
         if not 0 <= dropout < 1:
             raise InputError(f"dropout={dropout}: must lie in [0, 1).")
+        if fuse_stem and pool != "soft":
+            raise InputError(f"fuse_stem=True belongs to pool='soft': leave it out with pool={pool!r}")
         channels = [int(base * width) for base in (64, 128, 256, 512)]
         if channels[0] < 1:
             raise InputError(f"width={width} leaves no channel in the stem (64 x width must be at least 1).")
@@ -76,6 +79,7 @@ class ResNet3d(nn.Module):
         # pool_kernel=2 is the published swap: SoftPool(2, 2) without padding in place of MaxPool(3, 2, 1).
         kernel, padding = (3, 1) if pool_kernel is None else (pool_kernel, 0)
         self.maxpool = create_pool3d(pool, kernel, 2, padding, temperature=temperature)
+        self.fuse_stem = fuse_stem
         self.layer1 = _create_stage(channels[0], channels[0], stage_blocks[0], expansion, stride=1)
         self.layer2 = _create_stage(channels[0] * expansion, channels[1], stage_blocks[1], expansion, stride=2)
         self.layer3 = _create_stage(channels[1] * expansion, channels[2], stage_blocks[2], expansion, stride=2)
@@ -90,8 +94,11 @@ class ResNet3d(nn.Module):
                 nn.init.zeros_(module.bn3.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.relu(self.bn1(self.conv1(x)))  # (N, C, T, H/2, W/2)
-        x = self.maxpool(x)  # (N, C, T/2, H/4, W/4)
+        x = self.conv1(x)  # (N, C, T, H/2, W/2)
+        if self.fuse_stem:
+            x = normalize_relu_pool(x, self.bn1, self.relu, self.maxpool)
+        else:
+            x = self.maxpool(self.relu(self.bn1(x)))  # (N, C, T/2, H/4, W/4)
         x = self.layer1(x)
         x = self.layer2(x)  # (N, 2C, T/4, H/8, W/8) times the expansion
         x = self.layer3(x)
@@ -114,13 +121,16 @@ def r3d50(
     width: float = 1.0,
     pool_kernel: int | None = None,
     temperature: float = 1.0,
+    fuse_stem: bool = False,
     dropout: float = 0.0,
     zero_init_last_norm: bool = False,
 ) -> ResNet3d:
     """Hara et al.'s 3D-ResNet-50 (CVPR 2018), 47.63 M parameters with 700 classes, 10.1 G MACs at 16 x 112^2.
 
     ``pool`` replaces the stem's MaxPool3d(3, 2, 1) with the same window; ``pool_kernel=2`` takes the SoftPool paper's
-    window (kernel 2, stride 2, no padding) instead. ``temperature`` is SoftPool's (1 as published).
+    window (kernel 2, stride 2, no padding) instead. ``temperature`` is SoftPool's (1 as published). ``fuse_stem`` takes
+    batch norm, ReLU and SoftPool of the stem together (:func:`videosoft.layers.normalize_relu_pool`), with the same
+    weights and, to rounding, the same numbers.
     ``zero_init_last_norm`` lets every bottleneck begin as its shortcut (Goyal et al., 2017), which Hara's recipe does
     not; a short training from scratch gains by it.
     """
@@ -132,6 +142,7 @@ def r3d50(
         pool=pool,
         pool_kernel=pool_kernel,
         temperature=temperature,
+        fuse_stem=fuse_stem,
         width=width,
         dropout=dropout,
         zero_init_last_norm=zero_init_last_norm,
@@ -146,6 +157,7 @@ def r3d50_stergiou(
     width: float = 1.0,
     pool_kernel: int | None = None,
     temperature: float = 1.0,
+    fuse_stem: bool = False,
     dropout: float = 0.0,
     zero_init_last_norm: bool = False,
 ) -> ResNet3d:
@@ -161,6 +173,7 @@ def r3d50_stergiou(
         pool=pool,
         pool_kernel=pool_kernel,
         temperature=temperature,
+        fuse_stem=fuse_stem,
         width=width,
         dropout=dropout,
         zero_init_last_norm=zero_init_last_norm,

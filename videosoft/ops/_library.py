@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from videosoft.errors import InputError
-from videosoft.ops import _registration
+from videosoft.ops import _registration, _relu_registration
 
 BACKEND_VARIABLE = "VIDEOSOFT_BACKEND"
 LIBRARY_PATH = Path(__file__).with_name("_softpool.so")
@@ -67,6 +67,7 @@ def _load_library() -> str | None:
     try:
         torch.ops.load_library(str(LIBRARY_PATH))
         _registration.register()
+        _relu_registration.register()
     except (OSError, RuntimeError, AttributeError) as error:
         # A library of another platform, another torch or older sources must not break the import.
         return _explain(LIBRARY_PATH, error)

@@ -19,18 +19,22 @@ _SCHEMAS = {
 
 def register() -> None:
     """Register all that is not a kernel; RuntimeError if the library was built from other sources than these."""
-    for name, expected in _SCHEMAS.items():
-        found = str(getattr(torch.ops.videosoft, name).default._schema)
-        if found != expected:
-            raise RuntimeError(f"it was built from other sources: it has {found}, not {expected}")
-    torch.library.register_fake("videosoft::softpool_forward", _fake_forward)
-    torch.library.register_fake("videosoft::softpool_backward", _fake_backward)
+    check_schemas(_SCHEMAS)
+    torch.library.register_fake("videosoft::softpool_forward", fake_forward)
+    torch.library.register_fake("videosoft::softpool_backward", fake_backward)
     torch.library.register_autograd("videosoft::softpool_forward", _backward, setup_context=_save_input)
     torch.library.register_autograd("videosoft::softpool_backward", _backward_backward, setup_context=_save_gradient)
     torch.library.register_vmap("videosoft::softpool_forward", _vmap_forward)
     torch.library.register_vmap("videosoft::softpool_backward", _vmap_backward)
-    _register_decomposition(torch.ops.videosoft.softpool_forward.default, _decompose_forward, _fake_forward)
-    _register_decomposition(torch.ops.videosoft.softpool_backward.default, _decompose_backward, _fake_backward)
+    register_decomposition(torch.ops.videosoft.softpool_forward.default, _decompose_forward, fake_forward)
+    register_decomposition(torch.ops.videosoft.softpool_backward.default, _decompose_backward, fake_backward)
+
+
+def check_schemas(schemas: dict[str, str]) -> None:
+    for name, expected in schemas.items():
+        found = str(getattr(torch.ops.videosoft, name).default._schema)
+        if found != expected:
+            raise RuntimeError(f"it was built from other sources: it has {found}, not {expected}")
 
 
 def call_forward(input: torch.Tensor, pooling: reference.Pooling) -> torch.Tensor:
@@ -47,7 +51,7 @@ def call_forward(input: torch.Tensor, pooling: reference.Pooling) -> torch.Tenso
     )
 
 
-def _register_decomposition(
+def register_decomposition(
     operator: torch._ops.OpOverload, decompose: Callable[..., torch.Tensor], fake: Callable[..., torch.Tensor]
 ) -> None:
     """Let torch.onnx.export, which alone reads the whole table, write the operator as standard ones."""
@@ -56,7 +60,7 @@ def _register_decomposition(
     torch._decomp.register_decomposition(operator, type="meta")(fake)
 
 
-def _create_pooling(
+def create_pooling(
     kernel_size: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
@@ -69,24 +73,24 @@ def _create_pooling(
 
 
 def _decompose_forward(input: torch.Tensor, *arguments: Any) -> torch.Tensor:
-    return reference.softpool_forward(input, _create_pooling(*arguments))
+    return reference.softpool_forward(input, create_pooling(*arguments))
 
 
 def _decompose_backward(grad_output: torch.Tensor, input: torch.Tensor, *arguments: Any) -> torch.Tensor:
-    return reference.softpool_backward(grad_output, input, _create_pooling(*arguments))
+    return reference.softpool_backward(grad_output, input, create_pooling(*arguments))
 
 
-def _fake_forward(input: torch.Tensor, *arguments: Any) -> torch.Tensor:
-    size = compute_output_size(input.shape[2:], _create_pooling(*arguments).window)
+def fake_forward(input: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    size = compute_output_size(input.shape[2:], create_pooling(*arguments).window)
     output = input.new_empty((*input.shape[:2], *size))
-    return output.contiguous(memory_format=_find_memory_format(input))
+    return output.contiguous(memory_format=find_memory_format(input))
 
 
-def _fake_backward(grad_output: torch.Tensor, input: torch.Tensor, *arguments: Any) -> torch.Tensor:
-    return input.new_empty(input.shape).contiguous(memory_format=_find_memory_format(input))
+def fake_backward(grad_output: torch.Tensor, input: torch.Tensor, *arguments: Any) -> torch.Tensor:
+    return input.new_empty(input.shape).contiguous(memory_format=find_memory_format(input))
 
 
-def _find_memory_format(input: torch.Tensor) -> torch.memory_format:
+def find_memory_format(input: torch.Tensor) -> torch.memory_format:
     """The layout of the kernels' outputs: channels last if the input is that and not contiguous as well."""
     if not input.is_contiguous():
         formats = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -114,7 +118,7 @@ def _save_gradient(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> N
 
 def _backward_backward(ctx: Any, grad_grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
     grad_output, input = ctx.saved_tensors
-    pooling = _create_pooling(*ctx.arguments)
+    pooling = create_pooling(*ctx.arguments)
     return (
         reference.softpool_jvp(grad_grad, input, pooling),
         reference.softpool_backward_backward(grad_grad, grad_output, input, pooling),
@@ -125,7 +129,7 @@ def _backward_backward(ctx: Any, grad_grad: torch.Tensor) -> tuple[torch.Tensor 
 def _vmap_forward(
     info: Any, in_dims: tuple[int | None, ...], input: torch.Tensor, *arguments: Any
 ) -> tuple[torch.Tensor, int]:
-    samples = _put_first(input, in_dims[0], info.batch_size)
+    samples = put_first(input, in_dims[0], info.batch_size)
     output = torch.ops.videosoft.softpool_forward.default(samples.flatten(0, 1), *arguments)
     return output.unflatten(0, samples.shape[:2]), 0
 
@@ -133,13 +137,13 @@ def _vmap_forward(
 def _vmap_backward(
     info: Any, in_dims: tuple[int | None, ...], grad_output: torch.Tensor, input: torch.Tensor, *arguments: Any
 ) -> tuple[torch.Tensor, int]:
-    gradients = _put_first(grad_output, in_dims[0], info.batch_size)
-    samples = _put_first(input, in_dims[1], info.batch_size)
+    gradients = put_first(grad_output, in_dims[0], info.batch_size)
+    samples = put_first(input, in_dims[1], info.batch_size)
     operator = torch.ops.videosoft.softpool_backward.default
     gradient = operator(gradients.flatten(0, 1), samples.flatten(0, 1), *arguments)
     return gradient.unflatten(0, samples.shape[:2]), 0
 
 
-def _put_first(tensor: torch.Tensor, dim: int | None, size: int) -> torch.Tensor:
+def put_first(tensor: torch.Tensor, dim: int | None, size: int) -> torch.Tensor:
     """The mapped dimension in front of the batch; a tensor that is not mapped is the same for all of it."""
     return tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)

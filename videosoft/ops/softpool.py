@@ -93,11 +93,11 @@ def _softpool(
     temperature: float,
     gradient: str,
 ) -> torch.Tensor:
-    pooling = _find_pooling(num_dims, kernel_size, stride, padding, ceil_mode, temperature, gradient)
+    pooling = find_pooling(num_dims, kernel_size, stride, padding, ceil_mode, temperature, gradient)
     check_input(input, num_dims)
     batched = input if input.dim() == num_dims + 2 else input.unsqueeze(0)
     try:
-        if find_obstacle(input.device.type) is None and not _needs_reference():
+        if find_obstacle(input.device.type) is None and not needs_reference():
             output = _registration.call_forward(batched, pooling)
         else:
             output = reference.softpool(batched, pooling)
@@ -108,7 +108,7 @@ def _softpool(
     return output if input.dim() == num_dims + 2 else output.squeeze(0)
 
 
-def _find_pooling(num_dims: int, kernel_size: Any, stride: Any, padding: Any, *options: Any) -> reference.Pooling:
+def find_pooling(num_dims: int, kernel_size: Any, stride: Any, padding: Any, *options: Any) -> reference.Pooling:
     """The checked arguments, remembered: checking them again at each call would cost more than a small pooling."""
     if not torch.compiler.is_compiling():
         try:
@@ -140,7 +140,7 @@ def _create_pooling(
 _remember_pooling = functools.lru_cache(maxsize=1024, typed=True)(_create_pooling)
 
 
-def _needs_reference() -> bool:
+def needs_reference() -> bool:
     """Whether derivatives are taken that only the reference can follow: by torch.func or in forward mode."""
     if torch.autograd.forward_ad._current_level >= 0:
         return True

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
-from videosoft.data import ClipBatch, Preprocessing, normalize_clip
+from videosoft.data import ClipBatch, Preprocessing, mix_batch, normalize_clip
 from videosoft.errors import InputError
 from videosoft.evaluation import average_views
 from videosoft.models import LoadedModel, create_checkpoint_card, create_model
@@ -135,13 +135,29 @@ class VideoClassifier(L.LightningModule):
         if batch["failures"] and len(batch["label"]) < 2:
             # The failure log lists the broken videos; a single clip left gives batch norm nothing to normalise by.
             return None
-        logits = self(batch["video"])
-        loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.label_smoothing)
-        self.train_top1(logits, batch["label"])
-        size = len(batch["label"])
+        video, label = batch["video"], batch["label"]
+        if video.ndim == 6:  # (B, R, C, T, H, W): several clips of each video
+            label = label.repeat_interleave(video.shape[1])
+            video = video.flatten(0, 1)
+        logits, target = self._train_on(video, label, seed=batch["samples"][0]["seed"])
+        loss = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+        self.train_top1(logits, label)
+        size = len(label)
         self.log("train/loss", loss, prog_bar=True, batch_size=size)
         self.log("train/top1", self.train_top1, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
         return loss
+
+    def _train_on(self, video: Tensor, label: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
+        """Logits, and what they should be: the labels, or their shares where clips are mixed."""
+        augmentation = self._datamodule.augmentation
+        if not augmentation.mixes_batches:
+            return self(video), label
+        assert self.network is not None
+        assert self.preprocessing is not None
+        clips = normalize_clip(video, self.preprocessing.mean, self.preprocessing.std)
+        generator = torch.Generator().manual_seed(seed)
+        mixed, shares = mix_batch(clips, label, len(self.class_names), augmentation, generator)
+        return self.network(mixed), shares
 
     def on_validation_epoch_start(self) -> None:
         self._num_validated = 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
+from jsonargparse.typing import PositiveInt
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
@@ -40,6 +41,12 @@ class VideosoftCLI(LightningCLI):
         parser.add_argument("--run.name", type=str | None, default=None, help="default: the config file's name")
         parser.add_argument(
             "--run.version", type=str | None, default=None, help="a name instead of the next free version_N"
+        )
+        parser.add_argument(
+            "--run.checkpoint_every",
+            type=PositiveInt | None,
+            default=None,
+            help="steps from one last.ckpt to the next, besides that of every epoch's end",
         )
         parser.add_argument(
             "--run.wandb",
@@ -120,7 +127,11 @@ class VideosoftCLI(LightningCLI):
             )
         configured = self._subconfig["trainer"]
         callbacks: list[L.Callback] = [
-            *(_create_checkpointers(run_dir) if configured.get("enable_checkpointing") is not False else []),
+            *(
+                _create_checkpointers(run_dir, run["checkpoint_every"])
+                if configured.get("enable_checkpointing") is not False
+                else []
+            ),
             ClipRate(),
             FailureLog(),
             PredictionWriter(
@@ -133,15 +144,19 @@ class VideosoftCLI(LightningCLI):
             callbacks.append(TQDMProgressBar(leave=True))
         with configuration_errors_as_input_errors():
             return super().instantiate_trainer(
-                logger=loggers, callbacks=[*callbacks, *(configured.get("callbacks") or [])], **kwargs
+                logger=loggers, callbacks=[*callbacks, *self._find_configured_callbacks()], **kwargs
             )
+
+    def _find_configured_callbacks(self) -> list[L.Callback]:
+        callbacks = self.config_init[self.subcommand]["trainer"]["callbacks"] or []
+        return callbacks if isinstance(callbacks, list) else [callbacks]
 
     @property
     def _subconfig(self) -> Any:
         return self.config[self.subcommand] if self.subcommand else self.config
 
 
-def run_lightning_cli() -> None:
+def run_lightning_cli(cli: type[VideosoftCLI] = VideosoftCLI) -> None:
     """Parse ``sys.argv`` and run the verb.
 
     ``sys.argv`` is read, rather than a list passed on, because a distributed run starts its other processes from it.
@@ -150,7 +165,7 @@ def run_lightning_cli() -> None:
         InputError: on wrong input, and where Lightning calls the configuration impossible.
     """
     try:
-        VideosoftCLI(
+        cli(
             VideoClassifier,
             KineticsDataModule,
             save_config_callback=_OverwritingSaveConfig,
@@ -167,16 +182,20 @@ def run_lightning_cli() -> None:
         raise InputError(str(error)) from error
 
 
-def _create_checkpointers(run_dir: Path) -> list[ModelCheckpoint]:
-    """``best.ckpt`` by validation accuracy, and ``last.ckpt`` after every epoch.
+def _create_checkpointers(run_dir: Path, num_steps: int | None) -> list[ModelCheckpoint]:
+    """``best.ckpt`` by validation accuracy, and ``last.ckpt`` after every epoch and every ``num_steps`` steps.
 
-    Two callbacks, because ``save_last`` of the first would write only when there is a new best.
+    Callbacks of their own, because ``save_last`` of the first would write only when there is a new best, and one that
+    counts steps leaves out the epoch's end.
     """
     common: dict[str, Any] = {"dirpath": run_dir / "checkpoints", "enable_version_counter": False}
-    return [
+    checkpointers = [
         ModelCheckpoint(filename="best", monitor="val/1x1_top1", mode="max", **common),
         ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **common),
     ]
+    if num_steps is not None:
+        checkpointers.append(ModelCheckpoint(filename="last", every_n_train_steps=num_steps, **common))
+    return checkpointers
 
 
 def _name_of_config(argv: list[str]) -> str:

@@ -1,30 +1,51 @@
 """Kinetics-layout data for Lightning: which split feeds which stage, and how clips are batched."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
+from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
-from videosoft.data import KINETICS_MEAN, KINETICS_STD, KineticsDataset, Preprocessing, collate_clips
+from videosoft.data import (
+    KINETICS_MEAN,
+    KINETICS_STD,
+    AnnotationFormat,
+    Augmentation,
+    DecoderName,
+    KineticsDataset,
+    NumClips,
+    Preprocessing,
+    ResumableLoader,
+    Sampling,
+    ShortVideos,
+    TrainingSampler,
+    collate_clips,
+    describe_coverage,
+)
 from videosoft.errors import InputError
 
 
-def parse_views(views: str) -> tuple[int, int]:
-    """``"10x3"`` -> (10 clips, 3 crops).
+def parse_views(views: str) -> tuple[NumClips, int]:
+    """``"10x3"`` -> (10 clips, 3 crops); ``"windows"`` -> ("windows", 1 crop), Hara's windows over the whole video.
 
     Raises:
-        InputError: unless it reads CLIPSxCROPS with at least one clip and 1 or 3 crops.
+        InputError: unless it reads CLIPSxCROPS with at least one clip and 1 or 3 crops, or windows.
     """
+    if views == "windows":
+        return "windows", 1
     clips, separator, crops = views.partition("x")
     if not separator or not clips.isdecimal() or crops not in ("1", "3") or int(clips) < 1:
-        raise InputError(f"views={views!r}: expected CLIPSxCROPS, such as 10x3, with 1 or 3 crops and at least 1 clip.")
+        raise InputError(
+            f"views={views!r}: expected CLIPSxCROPS, such as 10x3, with 1 or 3 crops and at least 1 clip, or windows."
+        )
     return int(clips), int(crops)
 
 
 class KineticsDataModule(L.LightningDataModule):
-    """Train, validation and test clips out of one folder in Kinetics layout.
+    """Train, validation and test clips out of one folder.
 
     Validation takes one centre clip a video (1x1); testing takes ``test_views``. Every stage labels by one list of
     class names: the one given, else that of the training split, else that of the split itself.
@@ -34,20 +55,26 @@ class KineticsDataModule(L.LightningDataModule):
         train_split: name of the split to train on.
         val_split: name of the split to validate on.
         test_split: name of the split to test and to predict on.
+        annotations: list of the videos, if not ``<root>/<split>.csv``; ``{split}`` in it stands for the split's name.
+        annotation_format: of that list, where its content does not tell.
         num_frames: frames of a clip.
-        sampling_stride: video frames from one clip frame to the next.
+        sampling_stride: video frames from one clip frame to the next; null with ``sampling_fps`` or segments.
+        sampling_fps: clip frames a second instead, whatever the video's rate.
+        sampling: "stride" (a run of frames), "dense" or "segments" (Temporal Segment Networks).
         short_side: short side in pixels before a validation or test crop.
         crop: side in pixels of the square crop that the network sees.
         mean: of each colour channel, on the 0..1 scale.
         std: of each colour channel, on the 0..1 scale.
-        random_scale: range of a training crop's area, as a share of the frame's.
-        random_ratio: range of a training crop's width / height.
-        horizontal_flip: mirror half of the training clips; off where left and right are classes.
+        augmentation: the random changes to training clips.
+        num_repeats: training clips of a video from one decode; a batch has as many fewer videos.
         short_videos: ``"skip"`` counts and lists a video shorter than the clip; ``"loop"`` repeats its frames.
+        decoder: the library that decodes.
+        time_limit_seconds: for one video; what takes longer is listed as unreadable. Null: no limit.
         batch_size: clips per training step, videos per validation step.
-        num_workers: processes that decode.
-        test_views: CLIPSxCROPS of a test video.
+        num_workers: processes that load; each has one more that decodes.
+        test_views: CLIPSxCROPS of a test video, or ``windows``.
         class_names: names in the order of the logits.
+        seed: of the order of the training videos and of all draws about their clips; null: that of seed_everything.
     """
 
     def __init__(
@@ -57,45 +84,65 @@ class KineticsDataModule(L.LightningDataModule):
         train_split: str = "train",
         val_split: str = "val",
         test_split: str = "val",
+        annotations: str | None = None,
+        annotation_format: AnnotationFormat | None = None,
         num_frames: int = 16,
-        sampling_stride: int = 1,
+        sampling_stride: int | None = 1,
+        sampling_fps: float | None = None,
+        sampling: Sampling = "stride",
         short_side: int = 128,
         crop: int = 112,
         mean: tuple[float, float, float] = KINETICS_MEAN,
         std: tuple[float, float, float] = KINETICS_STD,
-        random_scale: tuple[float, float] = (0.25, 1.0),
-        random_ratio: tuple[float, float] = (3 / 4, 4 / 3),
-        horizontal_flip: bool = True,
-        short_videos: Literal["skip", "loop"] = "skip",
+        augmentation: Augmentation = Augmentation(),  # noqa: B008  (frozen)
+        num_repeats: int = 1,
+        short_videos: ShortVideos = "skip",
+        decoder: DecoderName = "decord",
+        time_limit_seconds: float | None = 60.0,
         batch_size: int = 32,
         num_workers: int = 2,
         test_views: str = "10x3",
         class_names: list[str] | None = None,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise InputError(f"data.batch_size={batch_size}: must be at least 1.")
         if num_workers < 0:
             raise InputError(f"data.num_workers={num_workers}: must be 0 or more.")
+        if num_repeats < 1 or batch_size % num_repeats:
+            raise InputError(
+                f"data.num_repeats={num_repeats}: must be at least 1 and divide data.batch_size={batch_size}."
+            )
         self.root = Path(root)
         self.splits = {"train": train_split, "val": val_split, "test": test_split}
         self.preprocessing = Preprocessing(
             num_frames=num_frames,
             sampling_stride=sampling_stride,
+            sampling_fps=sampling_fps,
+            sampling=sampling,
             short_side=short_side,
             crop=crop,
             mean=mean,
             std=std,
         )
-        self.random_scale = random_scale
-        self.random_ratio = random_ratio
-        self.horizontal_flip = horizontal_flip
-        self.short_videos = short_videos
+        self.augmentation = augmentation
         self.batch_size = batch_size
+        self.num_repeats = num_repeats
         self.num_workers = num_workers
         self.test_views = parse_views(test_views)
+        self._annotations = annotations
+        self._reading: dict[str, Any] = {
+            "annotation_format": annotation_format,
+            "short_videos": short_videos,
+            "decoder": decoder,
+            "time_limit_seconds": time_limit_seconds,
+        }
+        self._seed = seed
         self._class_names = tuple(class_names) if class_names else None
         self._datasets: dict[str, KineticsDataset] = {}
+        self._train_loader: ResumableLoader | None = None
+        self._loader_state: dict[str, Any] | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -114,17 +161,49 @@ class KineticsDataModule(L.LightningDataModule):
             if role not in self._datasets:
                 self._datasets[role] = self._create_dataset(role)
 
+    def get_dataset(self, role: Literal["train", "val", "test"]) -> KineticsDataset:
+        """The data set of a role; known after :meth:`setup` of a stage that uses it."""
+        return self._datasets[role]
+
     def describe_data(self) -> dict[str, Any]:
         """Hash and coverage of each split in use, for the checkpoint."""
         return {
             "manifest_hash": {role: dataset.manifest_hash for role, dataset in self._datasets.items()},
-            "coverage": {role: dataset.coverage() for role, dataset in self._datasets.items()},
+            "coverage": {role: _count_videos(dataset) for role, dataset in self._datasets.items()},
         }
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> ResumableLoader:
         dataset = self._datasets["train"]
-        # A last batch of one clip would leave batch norm nothing to normalise by; every epoch shuffles anew.
-        return self._create_loader("train", shuffle=True, drop_last=len(dataset) >= self.batch_size)
+        trainer = self.trainer
+        sampler = TrainingSampler(
+            len(dataset),
+            self.batch_size // self.num_repeats,
+            seed=self._find_seed(),
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        self._train_loader = ResumableLoader(
+            dataset,
+            sampler,
+            data_hash=dataset.manifest_hash,
+            num_workers=self.num_workers,
+            collate_fn=collate_clips,
+            persistent_workers=self.num_workers > 0,
+        )
+        if self._loader_state is not None:
+            self._train_loader.load_state_dict(self._loader_state)
+        return self._train_loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the training data are in their epoch, for the checkpoint."""
+        return {"train_loader": self._train_loader.state_dict()} if self._train_loader is not None else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        # Lightning's own way comes too late: the loader is made before its state is restored, as soon as somebody asks
+        # for the number of steps (as a schedule does).
+        self._loader_state = state_dict.get("train_loader")
+        if self._train_loader is not None and self._loader_state is not None:
+            self._train_loader.load_state_dict(self._loader_state)
 
     def val_dataloader(self) -> DataLoader:
         return self._create_loader("val")
@@ -132,39 +211,50 @@ class KineticsDataModule(L.LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         # A test video brings all of its views at once; the classifier scores them in pieces of `batch_size`.
         num_clips, num_crops = self.test_views
-        return self._create_loader("test", batch_size=max(1, self.batch_size // (num_clips * num_crops)))
+        # Windows are as many as a video is long: videos of one batch would differ.
+        num_videos = 1 if num_clips == "windows" else max(1, self.batch_size // (num_clips * num_crops))
+        return self._create_loader("test", batch_size=num_videos)
 
     def predict_dataloader(self) -> DataLoader:
         return self.test_dataloader()
 
     def _create_dataset(self, role: str) -> KineticsDataset:
         num_clips, num_crops = self.test_views if role == "test" else (1, 1)
+        split = self.splits[role]
         dataset = KineticsDataset(
             self.root,
-            split=self.splits[role],
+            split=split,
+            annotations=self._annotations.replace("{split}", split) if self._annotations is not None else None,
             preprocessing=self.preprocessing,
             class_names=self._class_names,
             training=role == "train",
+            augmentation=self.augmentation,
+            num_repeats=self.num_repeats,
             num_clips=num_clips,
             num_crops=num_crops,
-            random_scale=self.random_scale,
-            random_ratio=self.random_ratio,
-            horizontal_flip=self.horizontal_flip,
-            short_videos=self.short_videos,
+            **self._reading,
         )
+        rank_zero_info(f"{role}: {describe_coverage(dataset.coverage())}, {len(dataset.class_names)} classes")
+        for listed, taken in dataset.renamed.items():
+            rank_zero_info(f"{role}: class {listed!r} of the list is {taken!r}")
         self._class_names = dataset.class_names
         return dataset
 
-    def _create_loader(
-        self, role: str, *, batch_size: int | None = None, shuffle: bool = False, drop_last: bool = False
-    ) -> DataLoader:
+    def _find_seed(self) -> int:
+        # Lightning hands the seed of seed_everything on to the processes of a distributed run by this variable.
+        return self._seed if self._seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
+
+    def _create_loader(self, role: str, *, batch_size: int | None = None) -> DataLoader:
         return DataLoader(
             self._datasets[role],
             batch_size=self.batch_size if batch_size is None else batch_size,
-            shuffle=shuffle,
-            drop_last=drop_last,
             num_workers=self.num_workers,
             collate_fn=collate_clips,
             persistent_workers=self.num_workers > 0 and role != "test",
             pin_memory=False,
         )
+
+
+def _count_videos(dataset: KineticsDataset) -> dict[str, int]:
+    coverage = dataset.coverage()
+    return {"num_listed": coverage.num_listed, "num_found": coverage.num_usable}

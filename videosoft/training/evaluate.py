@@ -54,6 +54,8 @@ def evaluate_checkpoint(
         test_split=split,
         num_frames=preprocessing.num_frames,
         sampling_stride=preprocessing.sampling_stride,
+        sampling_fps=preprocessing.sampling_fps,
+        sampling=preprocessing.sampling,
         short_side=preprocessing.short_side,
         crop=preprocessing.crop,
         mean=preprocessing.mean,

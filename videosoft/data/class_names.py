@@ -1,0 +1,91 @@
+"""Class names: checked, and matched between a list of videos and a checkpoint whose order or spelling differs."""
+
+import difflib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from videosoft.data._names import quote
+from videosoft.errors import InputError
+
+_STRIPPED = str.maketrans({"_": " ", "'": None, "(": None, ")": None})
+
+
+@dataclass(frozen=True)
+class ClassMatch:
+    """How the classes of a list map to those of a checkpoint.
+
+    ``labels[i]`` is the checkpoint's label of the list's class i.  ``renamed`` has the list's names that are spelled
+    otherwise in the checkpoint (list -> checkpoint), ``absent`` the checkpoint's names that the list does not have.
+    """
+
+    labels: tuple[int, ...]
+    renamed: dict[str, str]
+    absent: tuple[str, ...]
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether names and order are the same."""
+        return not self.renamed and not self.absent and self.labels == tuple(range(len(self.labels)))
+
+
+def normalize_class_name(name: str) -> str:
+    """``massaging_persons_head`` and ``massaging person's head`` -> ``massaging persons head``."""
+    return " ".join(name.translate(_STRIPPED).split())
+
+
+def match_class_names(
+    listed: Sequence[str], checkpoint: Sequence[str], *, where: Mapping[str, str] | None = None
+) -> ClassMatch:
+    """Find each listed class among the checkpoint's: by its name, else by its name without ``_'()``.
+
+    The order does not matter, and the list may have fewer classes.  ``where`` says, for the message of an error, where
+    a class is listed.
+
+    Raises:
+        InputError: a listed class is not in the checkpoint, fits several of its classes, or two fit the same one.
+    """
+    known = {name: label for label, name in enumerate(check_class_names(checkpoint))}
+    spellings: dict[str, list[str]] = {}
+    for name in known:
+        spellings.setdefault(normalize_class_name(name), []).append(name)
+    found: dict[str, str] = {}
+    for name in check_class_names(listed):
+        candidates = [name] if name in known else spellings.get(normalize_class_name(name), [])
+        if len(candidates) != 1:
+            place = f"{where[name]}: " if where else ""
+            raise InputError(f"{place}{_describe_unknown(name, candidates, tuple(known))}")
+        found[name] = candidates[0]
+    times_taken = Counter(found.values())
+    for taken, times in times_taken.items():
+        if times > 1:
+            both = ", ".join(quote(name) for name, target in found.items() if target == taken)
+            raise InputError(f"the classes {both} are one class of the checkpoint: {quote(taken)}")
+    return ClassMatch(
+        labels=tuple(known[name] for name in found.values()),
+        renamed={name: taken for name, taken in found.items() if name != taken},
+        absent=tuple(name for name in known if name not in times_taken),
+    )
+
+
+def check_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
+    """The names as a tuple.
+
+    Raises:
+        InputError: there are none, or one comes twice.
+    """
+    names = tuple(class_names)
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+    if not names or repeated:
+        raise InputError(f"class_names must be different names, at least one; repeated: {repeated or 'none given'}")
+    return names
+
+
+def _describe_unknown(name: str, candidates: list[str], known: tuple[str, ...]) -> str:
+    if candidates:
+        return f"label {quote(name)} fits several class names: {', '.join(map(quote, candidates))}"
+    nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    return (
+        f"label {quote(name)} is not among the {len(known)} class names; "
+        f"nearest: {', '.join(map(quote, nearest)) or 'none'}"
+    )

@@ -1,0 +1,197 @@
+"""Frames by PyAV: the slowest, and right on every file, since each frame is told by its presentation time."""
+
+import contextlib
+import itertools
+from bisect import bisect_right
+from dataclasses import dataclass
+
+import av
+import numpy as np
+import torch
+from torch import Tensor
+
+from videosoft.data.decoding.containers import is_seekable, keeps_order
+from videosoft.data.decoding.decoder import clean_message
+from videosoft.data.decoding.errors import FrameCountError, VideoDecodeError
+from videosoft.data.decoding.source import VideoSource
+
+# Of these, decord finds wrong frames beside key frames even where they have no leading frames.
+_CODECS_WITHOUT_EXACT_JUMPS = ("hevc", "mpeg4")
+
+# Containers that promise more frames than they have do so by a frame or two: the last one is repeated.
+_TOLERATED_SHORTFALL = 2
+
+
+@dataclass(frozen=True)
+class _Packets:
+    """The frames of a file before they are decoded, as they lie in the file; times in the stream's unit."""
+
+    pts: list[int | None]
+    dts: list[int | None]
+    key_frames: list[int]
+    has_discarded: bool
+
+
+class PyavDecoder:
+    """An open PyAV container, read through once, without decoding, for the frames' times and the key frames."""
+
+    def __init__(self, source: VideoSource) -> None:
+        try:
+            self._container = av.open(str(source.path))
+        except (av.FFmpegError, ValueError) as error:
+            raise VideoDecodeError(source.name, f"not a readable video: {_describe(error)}") from None
+        try:
+            self._stream = _choose_stream(self._container)
+            self._packets = _read_packets(self._container, self._stream)
+        except (av.FFmpegError, ValueError) as error:
+            self.close()
+            raise VideoDecodeError(source.name, f"not a readable video: {_describe(error)}") from None
+        self.num_frames = len(self._packets.pts)
+        if self.num_frames == 0:
+            self.close()
+            raise VideoDecodeError(source.name, "not a readable video: no frames")
+        known = sorted(pts for pts in self._packets.pts if pts is not None)
+        is_timed = len(set(known)) == self.num_frames
+        self._times: list[int] | None = known if is_timed else None
+        self._is_seekable = is_timed and is_seekable(source.path)
+        self._seconds_per_tick = float(self._stream.time_base or 0)
+        rate = self._stream.average_rate or self._stream.guessed_rate or self._stream.base_rate
+        self.fps = float(rate or 0) or _measure_rate(known, self._seconds_per_tick)
+
+    @property
+    def has_exact_jumps(self) -> bool:
+        """Whether other decoders find the right frame after a jump: they number frames as they lie in the file."""
+        packets = self._packets
+        return (
+            self._is_seekable
+            and self._stream.codec_context.name not in _CODECS_WITHOUT_EXACT_JUMPS
+            and not packets.has_discarded
+            and keeps_order(np.array(packets.pts), np.array(packets.key_frames, dtype=np.int64))
+        )
+
+    def decode(self, indices: list[int]) -> Tensor | None:
+        """Frames, from the key frame before each; None where the file has no times to jump by, and on errors."""
+        if not self._is_seekable or self._times is None:
+            return None
+        frames: list[np.ndarray] = []
+        try:
+            for run in self._find_runs([self._times[index] for index in indices]):
+                frames += self._decode_run(run)
+            return torch.from_numpy(np.stack(frames)) if len(frames) == len(indices) else None
+        except (av.FFmpegError, ValueError):
+            return None
+
+    def read_frame_times(self) -> np.ndarray:
+        """Times of the packets in ascending order; evenly spaced where the container keeps none."""
+        if self._times is None:
+            return np.arange(self.num_frames) / self.fps
+        return np.array(self._times, dtype=np.float64) * self._seconds_per_tick
+
+    def close(self) -> None:
+        self._container.close()
+
+    def _find_runs(self, times: list[int]) -> list[list[int]]:
+        """Frames between which no whole group of pictures is left out: decoded on, without a jump."""
+        keys = sorted(time for k in self._packets.key_frames if (time := self._packets.pts[k]) is not None)
+        runs: list[list[int]] = []
+        last_key = -2
+        for time in times:
+            key = bisect_right(keys, time) - 1
+            if key > last_key + 1 or not runs:
+                runs.append([])
+            runs[-1].append(time)
+            last_key = key
+        return runs
+
+    def _decode_run(self, times: list[int]) -> list[np.ndarray]:
+        packets = self._packets
+        start = max((k for k in packets.key_frames if _at(packets.pts[k]) <= times[0]), default=0)
+        position = packets.dts[start]
+        if position is None or self._container.format.name.startswith("matroska"):
+            position = packets.pts[start]  # its index has presentation times, MP4's has decoding times
+        assert position is not None
+        self._container.seek(position, stream=self._stream)
+        wanted, found = set(times), []
+        for frame in self._container.decode(self._stream):
+            if frame.pts in wanted:
+                found.append(_to_array(frame))
+            if frame.pts is not None and frame.pts >= times[-1]:
+                break
+        return found
+
+
+def decode_in_order(source: VideoSource, indices: list[int], num_frames: int) -> Tensor:
+    """Decode from the first frame to the last of ``indices`` (ascending): uint8 (T, H, W, C).
+
+    Raises:
+        FrameCountError: the file ends, without being damaged, more than two frames before ``num_frames``.
+        VideoDecodeError: the file is damaged.
+    """
+    kept: list[np.ndarray] = []
+    num_decoded = 0
+    try:
+        with av.open(str(source.path)) as container:
+            stream = _choose_stream(container)
+            for frame in container.decode(stream):
+                num_decoded += 1
+                if num_decoded - 1 == indices[len(kept)]:
+                    kept.append(_to_array(frame))
+                    if len(kept) == len(indices):
+                        break
+            if num_decoded and num_frames - num_decoded <= _TOLERATED_SHORTFALL:
+                kept += [_to_array(frame)] * (len(indices) - len(kept))
+            if len(kept) < len(indices):
+                raise FrameCountError(source.name, num_decoded, num_frames)
+            return torch.from_numpy(np.stack(kept))
+    except (av.FFmpegError, ValueError) as error:
+        reason = f"decoding failed after {num_decoded} of {num_frames} frames: {_describe(error)}"
+        raise VideoDecodeError(source.name, reason) from None
+
+
+def _choose_stream(container: av.container.InputContainer) -> av.VideoStream:
+    stream = container.streams.best("video")
+    if not isinstance(stream, av.VideoStream):
+        raise ValueError("no video stream")
+    stream.thread_type = "NONE"  # a DataLoader's workers are the threads
+    return stream
+
+
+def _read_packets(container: av.container.InputContainer, stream: av.VideoStream) -> _Packets:
+    found: list[tuple[int | None, int | None, bool]] = []
+    has_discarded = False
+    # A file that breaks off still has the frames before; whoever asks for later ones is told.
+    with contextlib.suppress(av.FFmpegError):
+        for packet in container.demux(stream):
+            if packet.is_discard:  # cut away by the container's edit list: decoded, but never shown
+                has_discarded = True
+            elif packet.size:
+                found.append((packet.pts, packet.dts, packet.is_keyframe))
+    first_shown = next((pts for pts, _, is_key in found if is_key and pts is not None), None)
+    if first_shown is not None and not has_discarded:
+        # Frames before the first key frame, cut off from what they refer to, cannot be decoded.
+        found = [packet for packet in found if packet[0] is None or packet[0] >= first_shown]
+    return _Packets(
+        pts=[pts for pts, _, _ in found],
+        dts=[dts for _, dts, _ in found],
+        key_frames=[k for k, (_, _, is_key) in enumerate(found) if is_key],
+        has_discarded=has_discarded,
+    )
+
+
+def _measure_rate(times: list[int], seconds_per_tick: float) -> float:
+    """Frames a second of a file that does not tell: from the median distance of its frames, else 25."""
+    steps = sorted(b - a for a, b in itertools.pairwise(times))
+    middle = steps[len(steps) // 2] * seconds_per_tick if steps else 0
+    return 1 / middle if middle > 0 else 25.0
+
+
+def _to_array(frame: av.VideoFrame) -> np.ndarray:
+    return np.rot90(frame.to_ndarray(format="rgb24"), k=frame.rotation // 90)
+
+
+def _at(pts: int | None) -> float:
+    return float("inf") if pts is None else pts
+
+
+def _describe(error: Exception) -> str:
+    return clean_message(getattr(error, "strerror", None) or str(error))
