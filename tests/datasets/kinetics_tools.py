@@ -1,9 +1,12 @@
 """The Kinetics command as a user starts it, and what the tests of its steps share."""
 
+import contextlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KINETICS_FOLDER = REPOSITORY / "datasets" / "kinetics700"
@@ -33,3 +36,18 @@ def list_files(root: Path) -> set[str]:
         for path in root.rglob("*")
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
     }
+
+
+def find_files(folder: Path, pattern: str) -> list[Path]:
+    """Files below a folder in which others make and remove files; none where it is not there yet."""
+    with contextlib.suppress(FileNotFoundError):
+        return list(folder.rglob(pattern))
+    return []
+
+
+def kill_with_workers(process: "subprocess.Popen[bytes]") -> None:
+    """SIGKILL, and wait until the workers, which die with it, have gone too."""
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    psutil.wait_procs(workers, timeout=60)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from encode import EncodeSettings, EncodeTask, SourceError, encode_video
-from kinetics_tools import create_environment, get_command, list_files, run_prepare
+from kinetics_tools import create_environment, find_files, get_command, kill_with_workers, list_files, run_prepare
 from workers import FatalError, run_tasks
 
 FAST = EncodeSettings(short_side=64, preset="ultrafast", crf=12)
@@ -307,16 +307,15 @@ def test_a_killed_run_is_taken_up_again(tmp_path: Path) -> None:
     command = ["encode", "--input", tmp_path / "in", "--output", tmp_path / "out", "--num_workers", 2]
     process = subprocess.Popen(get_command(*command), env=create_environment(), stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while len(list((tmp_path / "out").glob("v*.mp4"))) < 3:
+    while len(find_files(tmp_path / "out", "v*.mp4")) < 3:
         assert time.monotonic() < deadline
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = list((tmp_path / "out").glob("v*.mp4"))
+    kill_with_workers(process)
+    done = find_files(tmp_path / "out", "v*.mp4")
     assert 3 <= len(done) < 30
     assert all(len(decode(path)[0]) == 60 for path in done)
     times = {path: path.stat().st_mtime_ns for path in done}
     assert run_prepare(*command).returncode == 0
-    assert len(list((tmp_path / "out").glob("v*.mp4"))) == 30
+    assert len(find_files(tmp_path / "out", "v*.mp4")) == 30
     assert {path: path.stat().st_mtime_ns for path in done} == times
 
 

@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from kinetics_server import FileServer, ServedFile
-from kinetics_tools import create_environment, get_command, run_prepare
+from kinetics_tools import create_environment, find_files, get_command, kill_with_workers, run_prepare
 from test_kinetics_encode import write_video
 
 from videosoft.data import ClipDraw, KineticsDataset, Preprocessing, VideoDecodeError, open_video
@@ -265,12 +264,11 @@ def test_a_killed_run_is_taken_up_again(tmp_path: Path) -> None:
     command += ["--num_workers", 1]
     process = subprocess.Popen(get_command(*command), env=create_environment(), stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 90
-    while not list((tmp_path / "out").glob("part-*.json")):
+    while not find_files(tmp_path / "out", "part-*.json"):
         assert time.monotonic() < deadline
         assert process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("part-*.json")}
+    kill_with_workers(process)
+    done = {path: path.stat().st_mtime_ns for path in find_files(tmp_path / "out", "part-*.json")}
     assert 1 <= len(done) < 5
     result = run_prepare(*command)
     assert result.returncode == 0, result.stderr

@@ -5,7 +5,6 @@ import gzip
 import io
 import os
 import shutil
-import signal
 import subprocess
 import tarfile
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 import names
 import pytest
 import unpack
-from kinetics_tools import create_environment, get_command, list_files, run_prepare
+from kinetics_tools import create_environment, find_files, get_command, kill_with_workers, list_files, run_prepare
 from names import find_name_problem, is_video_name
 from reports import guard_cell
 from shards import Shard
@@ -236,15 +235,14 @@ def test_a_killed_run_is_taken_up_again(tmp_path: Path) -> None:
     command = ["unpack", "--archives", tmp_path / "in", "--output", tmp_path / "out", "--num_workers", 1]
     process = subprocess.Popen(get_command(*command), env=create_environment(), stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while len(list((tmp_path / "out").rglob("*/v*.mp4"))) < 5:
+    while len(find_files(tmp_path / "out", "v*.mp4")) < 5:
         assert time.monotonic() < deadline
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = list((tmp_path / "out").rglob("*/v*.mp4"))
+    kill_with_workers(process)
+    done = find_files(tmp_path / "out", "v*.mp4")
     assert all(path.stat().st_size == 1_000_000 for path in done)
     times = {path: path.stat().st_mtime_ns for path in done}
     assert run_prepare(*command).returncode == 0
-    assert len(list((tmp_path / "out").rglob("*/v*.mp4"))) == 120
+    assert len(find_files(tmp_path / "out", "v*.mp4")) == 120
     assert {path: path.stat().st_mtime_ns for path in done} == times
 
 
