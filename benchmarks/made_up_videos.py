@@ -10,15 +10,21 @@ from tqdm import tqdm
 WIDTH, HEIGHT, FPS, SECONDS = 340, 256, 30, 10
 
 
-def write_videos(folder: Path, *, num_videos: int, group_size: int) -> None:
-    """Write ``num_videos`` videos with a key frame every ``group_size`` frames, in Kinetics layout with class folders.
+def write_videos(folder: Path, *, num_different: int, num_copies: int, group_size: int) -> None:
+    """Write videos with a key frame every ``group_size`` frames, in Kinetics layout with class folders.
 
-    Texture of all scales and a grain that changes with each frame come to about 700 kbit/s, as real footage does.
+    Texture of all scales and a grain that changes with each frame make them as hard to decode as real footage.  Each
+    is there ``num_copies`` times under different names, so that an epoch lasts longer than its start.
     """
-    for index in tqdm(range(num_videos), desc=f"making videos, GOP {group_size}", unit="video", leave=False):
-        path = folder / "val" / f"class{index % 2}" / f"video{index:03d}_000000_000010.mp4"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_video(path, np.random.default_rng(index), group_size)
+    for index in tqdm(range(num_different), desc=f"making videos, GOP {group_size}", unit="video", leave=False):
+        paths = [
+            folder / "val" / f"class{index % 2}" / f"video{index + copy * num_different:03d}_000000_000010.mp4"
+            for copy in range(num_copies)
+        ]
+        paths[0].parent.mkdir(parents=True, exist_ok=True)
+        _write_video(paths[0], np.random.default_rng(index), group_size)
+        for path in paths[1:]:
+            path.hardlink_to(paths[0])
 
 
 def _write_video(path: Path, generator: np.random.Generator, group_size: int) -> None:

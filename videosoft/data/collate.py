@@ -5,6 +5,7 @@ from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from videosoft.data.dataset import VideoSample
 from videosoft.errors import InputError
@@ -57,4 +58,6 @@ def collate_clips(samples: Sequence[VideoSample]) -> ClipBatch:
 
 def _stack_channels_last(videos: list[Tensor]) -> Tensor:
     # In the samples' own memory order a stack is a plain copy; reordering it here would cost the worker's time.
-    return torch.stack([video.movedim(-4, -1) for video in videos]).movedim(-1, -4)
+    # In a worker torch's default_collate copies right into the shared memory that the batch travels in.
+    stacked: Tensor = default_collate([video.movedim(-4, -1) for video in videos])
+    return stacked.movedim(-1, -4)
