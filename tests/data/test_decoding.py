@@ -7,9 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import decord
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from videosoft.data.decoding import FrameCountError, ShortVideoError, VideoDecodeError, open_video
 from videosoft.errors import InputError
@@ -237,3 +239,15 @@ def test_memory_stays_flat(tmp_path: Path, write_video: Callable[..., Path], dec
 def test_errors_survive_the_way_out_of_a_worker(error: Exception) -> None:
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
     assert "a.mp4" in str(error)
+
+
+def test_decords_bridge_of_others_does_no_harm(tmp_path: Path, write_video: Callable[..., Path]) -> None:
+    path = write_video(tmp_path / "video.mp4", num_frames=5)
+    with open_video(path) as video:
+        expected = video.get_frames([0, 3])
+    decord.bridge.set_bridge("torch")
+    try:
+        with open_video(path) as video:
+            assert torch.equal(video.get_frames([0, 3]), expected)
+    finally:
+        decord.bridge.reset_bridge()

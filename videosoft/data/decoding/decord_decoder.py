@@ -40,11 +40,14 @@ class DecordDecoder:
     def decode(self, indices: list[int]) -> Tensor | None:
         """Frames; None where decord fails, which it also does on good files (some of HEVC)."""
         try:
-            # Without a copy: the tensor takes over decord's memory, which outlives the reader.
-            frames: Tensor = torch.from_dlpack(self._reader.get_batch(indices).to_dlpack())
+            frames = self._reader.get_batch(indices)
         except (RuntimeError, IndexError, decord.DECORDError):
             return None
-        return frames
+        if isinstance(frames, Tensor):  # somebody in this process has set decord's bridge to torch
+            return frames
+        # Without a copy: the tensor takes over decord's memory, which outlives the reader.
+        shared: Tensor = torch.from_dlpack(frames.to_dlpack())
+        return shared
 
     def read_frame_times(self) -> np.ndarray:
         """Times that decord noted when it opened the file (float32 in its library: 1 ms off after three hours)."""
