@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from videosoft.data.class_names import match_class_names, normalize_class_name
-from videosoft.data.coverage import compute_coverage, describe_coverage, guard_cell, write_coverage
+from videosoft.data.coverage import (
+    compute_coverage,
+    describe_coverage,
+    find_empty_classes,
+    guard_cell,
+    write_coverage,
+)
 from videosoft.data.records import RecordTable, create_table
 from videosoft.errors import InputError
 
@@ -175,3 +181,8 @@ def test_names_of_kinetics_700_survive_the_stripping_of_crawlers(shared_dir: Pat
     assert len({normalize_class_name(name) for name in names}) == len(names) == 700
     match = match_class_names(stripped, names)
     assert match.labels == tuple(reversed(range(700)))
+
+
+def test_classes_without_a_video_are_named() -> None:
+    columns = {"video_id": ["a", "b", "c"], "label_name": ["run", "jump", "run"], "status": ["ok", "missing", "ok"]}
+    assert find_empty_classes(create_table(columns), ["swim", "run", "jump"]) == ["swim", "jump"]

@@ -5,14 +5,18 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from lightning_runs import LABELS, run_lightning, write_video
+from torch import nn
 
 from videosoft.evaluation import read_predictions
 from videosoft.models import export_weights, load_checkpoint
+from videosoft.training.callbacks import FailureLog
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +54,18 @@ def test_fit_lists_broken_videos_each_once(run_dir: Path) -> None:
     assert {f"{kind}-val": status for kind, status in expected.items()}.items() <= listed.items()
     assert all(status == expected[name.split("-")[0]] for name, status in listed.items())
     assert all(row["reason"] for row in rows)
+
+
+def test_no_cell_of_the_failures_is_a_formula(tmp_path: Path) -> None:
+    # Paths of videos in object storage are relative, and begin as their class does.
+    sample = {"path": "=cmd()/a.mp4", "status": "unreadable", "reason": "@sum", "video_id": "a", "label": 0}
+    batch: Any = {"label": torch.zeros(1), "failures": [sample]}
+    trainer: Any = SimpleNamespace(log_dir=str(tmp_path), num_training_batches=2)
+    log = FailureLog()
+    log.on_train_batch_end(trainer, nn.Module(), None, batch, 0)  # type: ignore[arg-type]
+    log.on_train_epoch_end(trainer, nn.Module())  # type: ignore[arg-type]
+    with (tmp_path / "failures.csv").open() as file:
+        assert list(csv.DictReader(file)) == [{"status": "unreadable", "path": "'=cmd()/a.mp4", "reason": "'@sum"}]
 
 
 def test_resume_continues_the_count_of_epochs(

@@ -1,7 +1,7 @@
 """How much of a list is there: counted and listed by reason, so that nothing is lost in silence."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,13 @@ def compute_coverage(table: pa.Table, *, clip_span: int | None = None) -> Covera
         num_doubtful={kind: len(doubts[kind]) for kind in DOUBT_KINDS},
         issues=tuple(issue for found in (issues, doubts) for listed in found.values() for issue in listed),
     )
+
+
+def find_empty_classes(table: pa.Table, class_names: Sequence[str]) -> list[str]:
+    """The classes of which no video is usable."""
+    usable = table.filter(pc.equal(table.column("status").cast(pa.string()), "ok"))
+    found = set(pc.unique(usable.column("label_name").cast(pa.string())).to_pylist())
+    return [name for name in class_names if name not in found]
 
 
 def describe_coverage(coverage: Coverage) -> str:

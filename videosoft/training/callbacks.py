@@ -10,6 +10,7 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from videosoft.data import ClipBatch, ResumableLoader
+from videosoft.data.coverage import guard_cell
 from videosoft.errors import InputError
 from videosoft.evaluation import (
     compute_metrics,
@@ -102,7 +103,8 @@ class FailureLog(L.Callback):
             with path.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, ["status", "path", "reason"], extrasaction="ignore")
                 writer.writeheader()
-                writer.writerows(self._failures.values())
+                for sample in self._failures.values():
+                    writer.writerow({key: guard_cell(value) for key, value in sample.items() if isinstance(value, str)})
             where = f"; listed in {path}"
         rank_zero_info(f"videos left out so far: {summary}{where}")
 

@@ -1,13 +1,13 @@
 """Whether the data is there, can be decoded, and fits the checkpoint."""
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tqdm import tqdm
 
 from videosoft.data import KineticsDataset, describe_coverage
+from videosoft.data.coverage import find_empty_classes
 from videosoft.training.doctor.findings import Finding
 
 # Below this share of the listed videos a result is hard to compare with anybody else's.
@@ -34,8 +34,7 @@ def check_coverage(role: str, dataset: KineticsDataset) -> Iterator[Finding]:
     )
     for listed, taken in dataset.renamed.items():
         yield Finding("note", f"{role} classes", f"{listed!r} in the list is taken for {taken!r}")
-    found = Counter(record.label_name for record in dataset.records if record.status == "ok")
-    if without := [name for name in dataset.class_names if not found[name]]:
+    if without := find_empty_classes(dataset.records.table, dataset.class_names):
         yield Finding(
             "warn",
             f"{role} classes",
