@@ -47,7 +47,7 @@ def main() -> None:
             rows += measure_data(name, root, split, fps, args)
     record = {
         "format_version": FORMAT_VERSION,
-        "command": shlex.join(["python", "benchmarks/bench_data.py", *sys.argv[1:]]),
+        "command": describe_command(),
         "date": started.strftime("%Y-%m-%d %H:%M UTC"),
         "quick": args.quick,
         "rounds": args.rounds,
@@ -81,6 +81,12 @@ def parse_arguments() -> argparse.Namespace:
     if args.rounds < 1 or args.workers < 0:
         raise InputError(f"--rounds must be at least 1 and --workers 0 or more, got {args.rounds} and {args.workers}")
     return args
+
+
+def describe_command() -> str:
+    """The command line; of folders, which differ from one machine to the next, the names only."""
+    arguments = [Path(argument).name if Path(argument).is_absolute() else argument for argument in sys.argv[1:]]
+    return shlex.join(["python", "benchmarks/bench_data.py", *arguments])
 
 
 def find_data(folder: Path, args: argparse.Namespace) -> Iterator[tuple[str, Path, str, float]]:
