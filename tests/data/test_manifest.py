@@ -304,7 +304,8 @@ def test_processes_share_the_rows(method: str) -> None:
     assert num_bytes > 30e6
     assert records.block.is_shared()
     # What a look costs without the rows' bytes, such as pages of the interpreter, does not grow with them.
-    assert measure_child(method, records) < num_bytes / 8
+    # What a forked process writes to is its own, 7 MB in a process with all tests' modules; a copy would be 53 MB.
+    assert measure_child(method, records) < num_bytes / 4
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
