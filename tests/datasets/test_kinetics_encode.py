@@ -306,7 +306,7 @@ def test_a_killed_run_is_taken_up_again(tmp_path: Path) -> None:
         write_video(tmp_path / "in" / f"v{number:02d}.mp4", num_frames=60, height=240, width=320)
     command = ["encode", "--input", tmp_path / "in", "--output", tmp_path / "out", "--num_workers", 2]
     process = subprocess.Popen(get_command(*command), env=create_environment(), stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while len(find_files(tmp_path / "out", "v*.mp4")) < 3:
         assert time.monotonic() < deadline
     kill_with_workers(process)
