@@ -24,6 +24,9 @@ def main() -> None:
         arguments.ckpt_path,
         root=arguments.root,
         split=arguments.split,
+        source=arguments.source,
+        annotations=arguments.annotations,
+        decoder=arguments.decoder,
         views=arguments.views,
         output_dir=output_dir,
         batch_size=arguments.batch_size,
@@ -37,9 +40,24 @@ def main() -> None:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt_path", type=Path, required=True, help="checkpoint of `lightning fit`")
-    parser.add_argument("--data.root", dest="root", type=Path, required=True, help="folder in Kinetics layout")
+    parser.add_argument("--data.root", dest="root", required=True, help="folder in Kinetics layout")
     parser.add_argument("--data.split", dest="split", default="val", help="split to evaluate (default: val)")
-    parser.add_argument("--views", default="10x3", help="CLIPSxCROPS of a video (default: 10x3)")
+    parser.add_argument("--data.annotations", dest="annotations", help="list or manifest (default: <root>/<split>.csv)")
+    parser.add_argument(
+        "--data.source",
+        dest="source",
+        choices=("files", "litdata"),
+        default="files",
+        help="litdata where <root>/<split> holds chunks, in a folder or in object storage",
+    )
+    parser.add_argument(
+        "--data.decoder",
+        dest="decoder",
+        choices=("decord", "pyav", "torchcodec"),
+        default="decord",
+        help="the library that decodes (default: decord)",
+    )
+    parser.add_argument("--views", default="10x3", help="CLIPSxCROPS of a video (default: 10x3), or windows")
     parser.add_argument("--output", type=Path, help="default: evaluation_SPLIT_VIEWS beside the checkpoint")
     parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier evaluation")
     parser.add_argument("--batch_size", type=int, default=32, help="clips per forward pass (default: 32)")

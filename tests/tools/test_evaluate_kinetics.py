@@ -102,6 +102,18 @@ def test_short_videos_are_looped_on_request(
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["num_evaluated"] == 4
 
 
+@pytest.mark.parametrize("views", ["1x1", "windows"])
+def test_a_list_of_its_own_and_another_decoder(
+    checkpoint: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, views: str
+) -> None:
+    (tmp_path / "two.txt").write_text("val/ape/a.mp4 ape\nval/zebra/c.mp4 zebra\n")
+    base = ("--ckpt_path", checkpoint, "--data.root", root, "--views", views, "--num_workers", 0)
+    options = ("--data.annotations", tmp_path / "two.txt", "--data.decoder", "pyav", "--output", tmp_path / "out")
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, *options) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (metrics["num_videos"], metrics["num_evaluated"], metrics["protocol"]) == (2, 2, views)
+
+
 def test_results_are_not_overwritten_unless_asked(
     checkpoint: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 import lightning as L
 from lightning.pytorch.callbacks import TQDMProgressBar
 
-from videosoft.data import Preprocessing
+from videosoft.data import DecoderName, Preprocessing, VideoStorage
 from videosoft.models import load_checkpoint
 from videosoft.training.callbacks import PredictionWriter
 from videosoft.training.classifier import VideoClassifier
@@ -19,6 +19,9 @@ def evaluate_checkpoint(
     *,
     root: str | Path,
     split: str,
+    source: VideoStorage = "files",
+    annotations: str | None = None,
+    decoder: DecoderName = "decord",
     views: str,
     output_dir: Path,
     batch_size: int,
@@ -36,7 +39,10 @@ def evaluate_checkpoint(
         ckpt_path: a checkpoint of ``lightning fit``.
         root: folder in Kinetics layout.
         split: which split of it.
-        views: CLIPSxCROPS, such as ``"10x3"``.
+        source: ``"litdata"`` where ``<root>/<split>`` holds LitData chunks.
+        annotations: list of the videos, if not ``<root>/<split>.csv``; a manifest is one too.
+        decoder: the library that decodes.
+        views: CLIPSxCROPS, such as ``"10x3"``, or ``"windows"``.
         output_dir: made when it is not there.
         batch_size: clips per forward pass.
         num_workers: processes that decode.
@@ -52,6 +58,9 @@ def evaluate_checkpoint(
     data = KineticsDataModule(
         str(root),
         test_split=split,
+        source=source,
+        annotations=annotations,
+        decoder=decoder,
         num_frames=preprocessing.num_frames,
         sampling_stride=preprocessing.sampling_stride,
         sampling_fps=preprocessing.sampling_fps,
