@@ -299,8 +299,8 @@ def run_encode_tasks(
     """
     check_output_folder(output)
     output.mkdir(parents=True, exist_ok=True)
-    _check_settings(output, settings)
     listed = list(tasks)
+    _check_settings(output, settings, [task.target for task in listed])
     _remove_leftovers({task.target.parent for task in listed})
     todo = [task for task in listed if not (task.target.is_file() and task.target.stat().st_size > 0)]
     failures: list[tuple[str, str]] = []
@@ -353,6 +353,8 @@ def run_encode(
     paths = list(list_videos(source))
     if not paths:
         raise InputError(f"--input {source} has no videos; `prepare.py unpack` puts them there")
+    if output.resolve().is_relative_to(source.resolve()):
+        raise InputError(f"--output {output} lies in --input {source}: its videos would be encoded again by every run")
     targets: dict[Path, Path] = {}
     clashes: list[tuple[str, str]] = []
     for path in paths:
@@ -383,11 +385,13 @@ def describe_summary(summary: EncodeSummary, output: Path, report: Path) -> str:
     )
 
 
-def _check_settings(output: Path, settings: EncodeSettings) -> None:
-    """One folder holds videos of one kind only."""
+def _check_settings(output: Path, settings: EncodeSettings, targets: list[Path]) -> None:
+    """One folder holds videos of one kind only, and none that somebody else put there."""
     wanted = {"format_version": FORMAT_VERSION, **asdict(settings)}
     path = output / SETTINGS_NAME
     if not path.exists():
+        if stranger := next((target for target in targets if target.exists()), None):
+            raise InputError(f"{stranger} was not made here (there is no {path}); choose another --output")
         write_json(path, wanted)
         return
     try:

@@ -100,6 +100,19 @@ def _write_part(part: Part, *, root: Path, output: Path, chunk_megabytes: int) -
     return len(items)
 
 
+def _check_split(output: Path, split: str) -> None:
+    """What was packed of one split is not replaced by another."""
+    path = output / TABLE_NAME
+    if not path.exists():
+        return
+    try:
+        found = (pq.read_schema(path).metadata or {}).get(b"split", b"").decode()
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path} cannot be read: {error}; remove the folder, or choose another --output") from None
+    if found != split:
+        raise InputError(f"{output} holds the split {found!r}, not {split!r}; choose another --output")
+
+
 def _read_note(output: Path, part: Part) -> dict[str, Any] | None:
     """The note of a part that is done and whole; None if it has to be done (again)."""
     try:
@@ -140,6 +153,7 @@ def run_optimize(
     listed = read_annotations(root, split, annotations=annotations)
     check_output_folder(output)
     output.mkdir(parents=True, exist_ok=True)
+    _check_split(output, split)
     parts = create_parts(listed.records, root)
     mine = select_shard(parts, shard)
     todo = [part for part in mine if _read_note(output, part) is None]

@@ -165,6 +165,14 @@ def test_flip_can_be_switched_off(root: Path, horizontal_flip: bool) -> None:
     assert directions == ({True, False} if horizontal_flip else {True})
 
 
+def test_a_file_that_is_gone_since_is_missing(root: Path) -> None:
+    dataset = create_dataset(root)
+    dataset.records[0].path.unlink()
+    sample = dataset[0]
+    assert (sample["status"], sample["video"]) == ("missing", None)
+    assert "No such file" in sample["reason"]
+
+
 @pytest.mark.parametrize("num_repeats", [1, 3])
 def test_a_draw_decides_everything(root: Path, num_repeats: int) -> None:
     dataset = create_dataset(root, training=True, num_repeats=num_repeats)

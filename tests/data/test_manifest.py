@@ -46,6 +46,10 @@ ROWS: dict[str, list[Any]] = {
 def manifest_path(tmp_path: Path) -> Path:
     path = tmp_path / "manifest.parquet"
     write_manifest(path, create_table(ROWS), class_names=CLASSES, root="/data/k700")
+    for name, status in zip(ROWS["path"], ROWS["status"], strict=True):
+        if status == "ok":
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
     return path
 
 
@@ -82,7 +86,7 @@ def test_round_trip(manifest_path: Path) -> None:
         "hashes": manifest.hashes,
         "root": "/data/k700",
     }
-    assert list(manifest_path.parent.iterdir()) == [manifest_path]
+    assert [path for path in manifest_path.parent.iterdir() if path.is_file()] == [manifest_path]
 
 
 def test_hash_is_that_of_the_sorted_lines() -> None:
@@ -109,6 +113,12 @@ def test_records_of_a_split(manifest_path: Path, tmp_path: Path) -> None:
     assert [(r.video_id, r.status) for r in val.records] == [("c_000001_000011", "ok"), ("d", "missing")]
     with pytest.raises(InputError, match="no row of the split 'test'"):
         read_annotations(tmp_path, "test", annotations=manifest_path)
+
+
+def test_manifest_of_another_root_is_refused(manifest_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(InputError, match=r"none of 1 videos .* is there, .*elsewhere/train.* was made of /data/k700"):
+        read_annotations(tmp_path / "elsewhere", "train", annotations=manifest_path)
 
 
 def test_hash_is_that_of_the_list_it_was_made_from(tmp_path: Path) -> None:
@@ -349,7 +359,11 @@ def test_pickle_and_small_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None
 def test_long_manifest_loads_fast(tmp_path: Path) -> None:
     import time
 
-    write_manifest(tmp_path / "m.parquet", create_long_table(650_000), class_names=CLASSES, root=tmp_path)
+    table = create_long_table(650_000)
+    write_manifest(tmp_path / "m.parquet", table, class_names=CLASSES, root=tmp_path)
+    first = tmp_path / table.column("path")[0].as_py()
+    first.parent.mkdir(parents=True)
+    first.touch()
     seconds = []
     for _ in range(3):
         start = time.process_time()

@@ -408,3 +408,21 @@ def test_leftovers_of_long_ago_are_removed(tmp_path: Path) -> None:
     assert run_encode_command(tmp_path).returncode == 0
     assert (old.exists(), young.exists()) == (False, True)
     assert encode.UNFINISHED_PREFIX == ".unfinished-"
+
+
+def test_videos_of_others_are_not_taken_for_encoded(tmp_path: Path) -> None:
+    write_video(tmp_path / "in" / "a.mp4", num_frames=2)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.mp4").write_bytes(b"mine")
+    result = run_prepare("encode", "--input", tmp_path / "in", "--output", tmp_path / "out")
+    assert result.returncode == 2
+    assert "out/a.mp4 was not made here" in result.stderr
+    assert list_files(tmp_path / "out") == {"a.mp4"}
+
+
+def test_the_output_may_not_lie_in_the_input(tmp_path: Path) -> None:
+    write_video(tmp_path / "in" / "a.mp4", num_frames=2)
+    result = run_prepare("encode", "--input", tmp_path / "in", "--output", tmp_path / "in" / "out")
+    assert result.returncode == 2
+    assert "lies in --input" in result.stderr
+    assert list_files(tmp_path / "in") == {"a.mp4"}

@@ -112,6 +112,24 @@ def test_a_data_set_of_chunks_is_that_of_the_files(
                 assert torch.equal(sample["video"], expected["video"])
 
 
+def test_one_split_does_not_replace_another(root: Path, packed: Path, tmp_path: Path) -> None:
+    before = {path.name: path.read_bytes() for path in packed.iterdir()}
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train").symlink_to(root / "val")
+    (tmp_path / "set" / "train.csv").write_text((root / "val.csv").read_text().replace(",val\n", ",train\n"))
+    result = run_prepare("optimize", "--root", tmp_path / "set", "--split", "train", "--output", packed)
+    assert result.returncode == 2
+    assert "holds the split 'val', not 'train'" in result.stderr
+    assert {path.name: path.read_bytes() for path in packed.iterdir()} == before
+
+
+def test_chunks_of_another_split_are_refused(packed: Path, tmp_path: Path) -> None:
+    preprocessing = Preprocessing(num_frames=4, sampling_stride=1, short_side=32, crop=32)
+    (tmp_path / "train").symlink_to(packed)
+    with pytest.raises(InputError, match="holds the split 'val'"):
+        KineticsDataset(tmp_path, "train", source="litdata", preprocessing=preprocessing)
+
+
 def test_a_list_beside_chunks_is_refused(packed: Path) -> None:
     preprocessing = Preprocessing(num_frames=4, sampling_stride=1, short_side=32, crop=32)
     with pytest.raises(InputError, match="annotations"):

@@ -68,6 +68,18 @@ def test_a_doomed_run(
     assert "the run would FAIL: 1 failed" in printed
 
 
+def test_broken_videos_are_named(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = (*FAST, "--data.num_frames", "100")
+    assert run_lightning(monkeypatch, "doctor", "--config", config, *arguments) == 1
+    assert "brighter-train-0_000000_000001.mp4: 12 frames, but a clip spans 100" in capsys.readouterr().out
+
+
+def test_no_videos_to_try_are_refused(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_lightning(monkeypatch, "doctor", "--config", config, "--doctor.num_videos", "0") == 2
+
+
 @pytest.mark.usefixtures("four_cores")
 @pytest.mark.parametrize(
     # per_worker and training are clips/s; expected: rate of one device, and what to do.
@@ -77,6 +89,7 @@ def test_a_doomed_run(
         (10, 25, 2, 1, False, 20, "3 workers would feed it"),
         (10, 100, 4, 1, False, 40, "it would take 10 cores a device (4 are here)"),
         (10, 100, 8, 1, False, 40, "it would take 10 cores a device (4 are here)"),  # more workers than cores
+        (10, 15, 8, 1, False, 15, "more than 4 workers a device only take memory"),
         (10, 40, 4, 2, False, 20, "it would take 4 cores a device (4 are here)"),
         (30, 10, 0, 1, False, 7.5, "1 workers would feed it"),  # they take turns
         (10, 10, 4, 1, True, 8, None),  # a quarter of the cores decodes

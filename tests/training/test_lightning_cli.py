@@ -68,6 +68,17 @@ def test_no_cell_of_the_failures_is_a_formula(tmp_path: Path) -> None:
         assert list(csv.DictReader(file)) == [{"status": "unreadable", "path": "'=cmd()/a.mp4", "reason": "'@sum"}]
 
 
+def test_validation_on_the_training_videos_is_refused(
+    root: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = list((root / "train").rglob("*-train-[0-9]_*.mp4"))
+    (tmp_path / "list.txt").write_text("".join(f"{path.relative_to(root)} {path.parent.name}\n" for path in names))
+    arguments = ("--run.output", tmp_path / "runs", "--data.annotations", tmp_path / "list.txt")
+    assert run_lightning(monkeypatch, "fit", "--config", config, *arguments) == 2
+    assert "the splits train and val are the same 8 videos" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_resume_continues_the_count_of_epochs(
     run_dir: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from videosoft.data.annotations import AnnotationFormat, read_annotations
+from videosoft.data.annotations import AnnotationFormat, list_synonyms, read_annotations
 from videosoft.data.augmentation import Augmentation
 from videosoft.data.coverage import Coverage, compute_coverage
 from videosoft.data.decoding import (
@@ -112,6 +112,10 @@ class KineticsDataset(Dataset[VideoSample]):
             if annotations is not None or annotation_format is not None:
                 raise InputError("annotations are packed with the videos in LitData chunks: leave them out")
             packed = LitDataSource(f"{root}/{split}")
+            if packed.split not in list_synonyms(split):
+                raise InputError(
+                    f"{root}/{split} holds the split {packed.split!r}: pack {split!r} there, or name it so"
+                )
             listed = packed.list_videos(class_names)
         elif source == "files":
             listed = read_annotations(
@@ -127,6 +131,7 @@ class KineticsDataset(Dataset[VideoSample]):
         self.manifest_hash = listed.manifest_hash
         self.preprocessing = preprocessing
         self.training = training
+        self._is_packed = packed is not None
         self._short_videos = short_videos
         load = _VideoLoad(
             listed.records,
@@ -153,7 +158,9 @@ class KineticsDataset(Dataset[VideoSample]):
         try:
             _, video = self._load(draw)
         except VideoDecodeError as error:
-            return _create_sample(record, "unreadable", error.reason, draw.seed, None)
+            # Of files that were there when the list, or the manifest, was made some are gone by now.
+            is_gone = not self._is_packed and not record.path.exists()
+            return _create_sample(record, "missing" if is_gone else "unreadable", error.reason, draw.seed, None)
         except ShortVideoError as error:
             return _create_sample(record, "too_short", error.reason, draw.seed, None)
         return _create_sample(record, "ok", "", draw.seed, video)

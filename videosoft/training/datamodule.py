@@ -165,6 +165,7 @@ class KineticsDataModule(L.LightningDataModule):
         for role in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("test",)}[stage]:
             if role not in self._datasets:
                 self._datasets[role] = self._create_dataset(role)
+        self._check_splits()
 
     def get_dataset(self, role: Literal["train", "val", "test"]) -> KineticsDataset:
         """The data set of a role; known after :meth:`setup` of a stage that uses it."""
@@ -244,6 +245,17 @@ class KineticsDataModule(L.LightningDataModule):
             rank_zero_info(f"{role}: class {listed!r} of the list is {taken!r}")
         self._class_names = dataset.class_names
         return dataset
+
+    def _check_splits(self) -> None:
+        """Validating on the very videos of the training is an oversight, unless it was said by name."""
+        train, val = self._datasets.get("train"), self._datasets.get("val")
+        if train is None or val is None or self.splits["train"] == self.splits["val"]:
+            return
+        if train.records.table.column("path").equals(val.records.table.column("path")):
+            raise InputError(
+                f"the splits {self.splits['train']} and {self.splits['val']} are the same {len(train)} videos of "
+                f"{self._annotations or self.root}: give a list for each, with {{split}} in data.annotations."
+            )
 
     def _find_seed(self) -> int:
         # Lightning hands the seed of seed_everything on to the processes of a distributed run by this variable.

@@ -19,6 +19,8 @@ from videosoft.data.manifest import read_manifest
 from videosoft.data.records import RecordTable, create_table, hash_videos, relabel_table
 from videosoft.errors import InputError
 
+_NUM_FILES_LOOKED_FOR = 20
+
 
 @dataclass(frozen=True)
 class AnnotationList:
@@ -202,6 +204,7 @@ def _read_from_manifest(path: Path, root: Path, split: str, class_names: Sequenc
         raise InputError(f"{path} was changed after it was made (its hash is another); make it anew by index")
     if not pc.any(pc.equal(table.column("status").cast(pa.string()), "ok")).as_py():
         raise InputError(f"0 of {table.num_rows} videos of the split {named[0]!r} in {path} are readable files")
+    _check_root(path, root, manifest.root, table)
     names, renamed = manifest.class_names, {}
     if class_names is not None:
         names = check_class_names(class_names)
@@ -209,6 +212,18 @@ def _read_from_manifest(path: Path, root: Path, split: str, class_names: Sequenc
         match = match_class_names(listed, names, where=dict.fromkeys(listed, str(path)))
         table, renamed = relabel_table(table, listed, match.labels, names), match.renamed
     return AnnotationList(RecordTable(table, root), names, manifest_hash, renamed)
+
+
+def _check_root(path: Path, root: Path, indexed_root: str, table: pa.Table) -> None:
+    """Refuse a manifest of which none of some files is there: each look costs time, but a wrong root costs an epoch."""
+    readable = table.filter(pc.equal(table.column("status").cast(pa.string()), "ok")).column("path")
+    step = max(1, len(readable) // _NUM_FILES_LOOKED_FOR)
+    paths = [root / readable[index].as_py() for index in range(0, len(readable), step)]
+    if not any(file.exists() for file in paths):
+        raise InputError(
+            f"none of {len(paths)} videos of {path} that were looked for is there, the first at {paths[0]}; "
+            f"the manifest was made of {indexed_root}: give that root, or make another manifest"
+        )
 
 
 def _check_duplicates(entries: Sequence[Entry]) -> None:

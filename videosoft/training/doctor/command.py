@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from jsonargparse.typing import PositiveFloat, PositiveInt
 from lightning.pytorch.cli import LightningArgumentParser
 
 from videosoft.errors import InputError
@@ -25,8 +26,10 @@ class DoctorCLI(VideosoftCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         super().add_arguments_to_parser(parser)
-        parser.add_argument("--doctor.num_videos", type=int, default=24, help="training videos to decode")
-        parser.add_argument("--doctor.seconds", type=float, default=5.0, help="about how long to train for the rate")
+        parser.add_argument("--doctor.num_videos", type=PositiveInt, default=24, help="training videos to decode")
+        parser.add_argument(
+            "--doctor.seconds", type=PositiveFloat, default=5.0, help="about how long to train for the rate"
+        )
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         configured = dict(self._subconfig["trainer"])

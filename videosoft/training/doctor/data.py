@@ -12,15 +12,17 @@ from videosoft.training.doctor.findings import Finding
 
 # Below this share of the listed videos a result is hard to compare with anybody else's.
 _GOOD_COVERAGE = 0.95
+_FAILURES_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class DecodeRate:
-    """Clips a second that one process prepares, and how many of the videos tried could be used."""
+    """Clips a second that one process prepares, how many of the videos tried could be used, and why others not."""
 
     clips_per_second: float
     num_tried: int
     num_usable: int
+    failures: tuple[str, ...] = ()
 
 
 def check_coverage(role: str, dataset: KineticsDataset) -> Iterator[Finding]:
@@ -47,21 +49,25 @@ def measure_decode_rate(dataset: KineticsDataset, num_videos: int) -> DecodeRate
     """Load ``num_videos`` videos, evenly spread over the list, in this process."""
     num_tried = min(num_videos, len(dataset))
     indices = [index * len(dataset) // num_tried for index in range(num_tried)]
-    num_usable = 0
+    failures = []
     started = time.perf_counter()
     for index in tqdm(indices, desc="decoding", unit="video", leave=False):
-        num_usable += dataset[index]["status"] == "ok"
-    return DecodeRate(num_usable / (time.perf_counter() - started), num_tried, num_usable)
+        sample = dataset[index]
+        if sample["status"] != "ok":
+            failures.append(f"{sample['path']}: {sample['reason']}")
+    num_usable = num_tried - len(failures)
+    return DecodeRate(num_usable / (time.perf_counter() - started), num_tried, num_usable, tuple(failures))
 
 
 def judge_decoding(rate: DecodeRate) -> Finding:
     """Whether the videos tried could be used."""
     broken = rate.num_tried - rate.num_usable
+    shown = "".join(f"; {failure}" for failure in rate.failures[:_FAILURES_SHOWN])
     if not rate.num_usable:
-        return Finding("FAIL", "decoding", f"none of {rate.num_tried} training videos could be used")
+        return Finding("FAIL", "decoding", f"none of {rate.num_tried} training videos could be used{shown}")
     return Finding(
         "warn" if broken else "ok",
         "decoding",
         f"{rate.clips_per_second:.1f} clips/s in one process; "
-        f"{rate.num_usable} of {rate.num_tried} videos could be used",
+        f"{rate.num_usable} of {rate.num_tried} videos could be used{shown}",
     )

@@ -71,9 +71,10 @@ def _describe_devices() -> Finding:
 
 def _check_backends(device_type: str) -> Iterator[Finding]:
     for name, backend in describe_backends().items():
-        is_slow = name == device_type and backend["backend"] == "reference"
+        is_reference = backend["backend"] == "reference"
+        is_slow = name == device_type and is_reference
         yield Finding(
-            "warn" if is_slow else "ok",
+            "warn" if is_slow else "note" if is_reference else "ok",
             "softpool",
             f"{name}: {backend['backend']} ({backend['reason']})"
             + ("; correct, but many times slower than the compiled kernels" if is_slow else ""),

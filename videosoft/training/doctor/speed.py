@@ -114,8 +114,11 @@ def judge_feeding(
         text += f": the network waits {1 - rate / training_rate:.0%} of the time; {advice}"
     num_usable = num_videos * decode_rate.num_usable / decode_rate.num_tried
     total = rate * num_devices
+    crowded = num_workers > num_cores // num_devices
+    if crowded and not starves:
+        text += f"; more than {num_cores // num_devices} workers a device only take memory: {num_cores} cores are here"
     return [
-        Finding("warn" if starves else "ok", "feeding", text),
+        Finding("warn" if starves or crowded else "ok", "feeding", text),
         Finding("ok", "epoch", f"about {_format_duration(num_usable / total)}, at {total:.1f} clips/s"),
     ]
 
