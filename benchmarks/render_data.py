@@ -1,17 +1,17 @@
 """Makes docs/data_speed.md and its chart from what bench_data.py measured; every number comes out of the JSON file."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from render_softpool import describe_run, hash_file, render_table, write_text
+from render_softpool import describe_run, hash_file, read_record, render_table, write_text
 
 from videosoft.atomic_files import replace_when_done
-from videosoft.errors import InputError, run_command
+from videosoft.errors import run_command
 
 FORMAT_VERSION = 1
+SCRIPT = "bench_data.py"
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "data_cpu.json"
 DOCUMENT = Path("docs", "data_speed.md")
@@ -52,22 +52,10 @@ def main() -> None:
         "results", nargs="?", type=Path, default=RESULTS, help="default: benchmarks/results/data_cpu.json"
     )
     args = parser.parse_args()
-    record = read_record(args.results)
+    record = read_record(args.results, SCRIPT, FORMAT_VERSION)
     write_text(ROOT / DOCUMENT, render_document(record))
     draw_chart(record, ROOT / CHART, hash_file(args.results))
     print(f"{DOCUMENT} and {CHART} show {args.results}")
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no result of bench_data.py: {error}") from error
-    if not isinstance(record, dict) or record.get("format_version") != FORMAT_VERSION or "rows" not in record:
-        raise InputError(f"{path} is no result of bench_data.py of format version {FORMAT_VERSION}")
-    if record["quick"]:
-        raise InputError(f"{path} comes from a run with --quick, which measures nothing; run without it")
-    return record
 
 
 def render_document(record: dict[str, Any]) -> str:

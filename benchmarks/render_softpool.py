@@ -70,13 +70,13 @@ def find_results() -> list[Path]:
     return sorted((ROOT / "benchmarks" / "results").glob("softpool_*.json"))
 
 
-def read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path, script: str = "bench_softpool.py", format_version: int = FORMAT_VERSION) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no result of bench_softpool.py: {error}") from error
-    if not isinstance(record, dict) or record.get("format_version") != FORMAT_VERSION or "rows" not in record:
-        raise InputError(f"{path} is no result of bench_softpool.py of format version {FORMAT_VERSION}")
+        raise InputError(f"{path} is no result of {script}: {error}") from error
+    if not isinstance(record, dict) or record.get("format_version") != format_version or "rows" not in record:
+        raise InputError(f"{path} is no result of {script} of format version {format_version}")
     if record["quick"]:
         raise InputError(f"{path} comes from a run with --quick, which measures nothing; run without it")
     return record

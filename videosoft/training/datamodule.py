@@ -146,6 +146,7 @@ class KineticsDataModule(L.LightningDataModule):
         self._seed = seed
         self._class_names = tuple(class_names) if class_names else None
         self._datasets: dict[str, KineticsDataset] = {}
+        self._counts: dict[str, dict[str, int]] = {}
         self._train_loader: ResumableLoader | None = None
         self._loader_state: dict[str, Any] | None = None
 
@@ -175,7 +176,7 @@ class KineticsDataModule(L.LightningDataModule):
         """Hash and coverage of each split in use, for the checkpoint."""
         return {
             "manifest_hash": {role: dataset.manifest_hash for role, dataset in self._datasets.items()},
-            "coverage": {role: _count_videos(dataset) for role, dataset in self._datasets.items()},
+            "coverage": {role: self._counts[role] for role in self._datasets},
         }
 
     def train_dataloader(self) -> ResumableLoader:
@@ -240,7 +241,10 @@ class KineticsDataModule(L.LightningDataModule):
             num_crops=num_crops,
             **self._reading,
         )
-        rank_zero_info(f"{role}: {describe_coverage(dataset.coverage())}, {len(dataset.class_names)} classes")
+        # Once, and not for every checkpoint: on a long list it takes its time.
+        coverage = dataset.coverage()
+        self._counts[role] = {"num_listed": coverage.num_listed, "num_found": coverage.num_usable}
+        rank_zero_info(f"{role}: {describe_coverage(coverage)}, {len(dataset.class_names)} classes")
         for listed, taken in dataset.renamed.items():
             rank_zero_info(f"{role}: class {listed!r} of the list is {taken!r}")
         self._class_names = dataset.class_names
@@ -270,8 +274,3 @@ class KineticsDataModule(L.LightningDataModule):
             persistent_workers=self.num_workers > 0 and role != "test",
             pin_memory=False,
         )
-
-
-def _count_videos(dataset: KineticsDataset) -> dict[str, int]:
-    coverage = dataset.coverage()
-    return {"num_listed": coverage.num_listed, "num_found": coverage.num_usable}

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from videosoft.data._names import check_name, quote
+from videosoft.data.annotations._split_numbers import find_split_number
 from videosoft.data.annotations._text import read_text
 from videosoft.data.annotations.entry import Entries, create_file
 from videosoft.data.annotations.splits import SplitFilter
@@ -24,7 +25,9 @@ def read_hmdb51(path: Path, wanted: SplitFilter) -> Entries:
     Raises:
         InputError: several splits in the folder, or a line that is not a file and 0, 1 or 2 (named by its line).
     """
-    folder, number = _find_number(path)
+    folder, number = find_split_number(
+        path, FILE_NAME, lists="<class>_test_split1.txt", kind="files", example="<class>_test_split1.txt"
+    )
     accepted = {mark for mark, splits in _SPLITS_OF.items() if wanted.accepts_any(splits)}
     for list_path in sorted(folder.glob(f"*_test_split{number}.txt")):
         match = FILE_NAME.match(list_path.name)
@@ -42,15 +45,3 @@ def read_hmdb51(path: Path, wanted: SplitFilter) -> Entries:
                 continue
             file_name = check_name(file_name.strip(), f"{where}: file")
             yield create_file(f"{label_name}/{file_name}", label_name, _SPLITS_OF[mark][0], where)
-
-
-def _find_number(path: Path) -> tuple[Path, str]:
-    match = FILE_NAME.match(path.name)
-    if match and not path.is_dir():
-        return path.parent, match["number"]
-    files = path.iterdir() if path.is_dir() else ()
-    numbers = sorted({match["number"] for file in files if (match := FILE_NAME.match(file.name))})
-    if len(numbers) != 1:
-        found = f"the splits {', '.join(numbers)}" if numbers else "no <class>_test_split1.txt"
-        raise InputError(f"{path} has {found}; name one of its files, such as {path}/<class>_test_split1.txt")
-    return path, numbers[0]

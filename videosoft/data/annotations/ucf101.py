@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from videosoft.data._names import check_relative_path, quote
+from videosoft.data.annotations._split_numbers import find_split_number
 from videosoft.data.annotations._text import read_text
 from videosoft.data.annotations.entry import Entries, create_file
 from videosoft.data.annotations.splits import SplitFilter
@@ -26,7 +27,9 @@ def read_ucf101(path: Path, wanted: SplitFilter) -> Entries:
         InputError: several pairs in the folder, a line that is not ``Class/video.avi``, or an index that contradicts
             ``classInd.txt``; each named by its line.
     """
-    folder, number = _find_number(path)
+    folder, number = find_split_number(
+        path, FILE_NAME, lists="trainlist01.txt or testlist01.txt", kind="lists", example="trainlist01.txt"
+    )
     class_names = _read_class_index(folder / "classInd.txt")
     for part, splits in _SPLITS_OF.items():
         list_path = folder / f"{part}list{number}.txt"
@@ -47,18 +50,6 @@ def read_ucf101(path: Path, wanted: SplitFilter) -> Entries:
                     f"{folder / 'classInd.txt'}, not {quote(label_name)}"
                 )
             yield create_file(video_path, label_name, part, where)
-
-
-def _find_number(path: Path) -> tuple[Path, str]:
-    match = FILE_NAME.match(path.name)
-    if match and not path.is_dir():
-        return path.parent, match["number"]
-    files = path.iterdir() if path.is_dir() else ()
-    numbers = sorted({match["number"] for file in files if (match := FILE_NAME.match(file.name))})
-    if len(numbers) != 1:
-        found = f"the splits {', '.join(numbers)}" if numbers else "no trainlist01.txt or testlist01.txt"
-        raise InputError(f"{path} has {found}; name one of its lists, such as {path}/trainlist01.txt")
-    return path, numbers[0]
 
 
 def _read_class_index(path: Path) -> dict[str, str]:
