@@ -10,9 +10,9 @@ import torch
 
 from videosoft.errors import InputError
 from videosoft.explain import SaliencyTube, read_saliency, write_saliency
+from videosoft.explain.class_names import parse_class
 from videosoft.explain.export import _label_files
 from videosoft.explain.output_folder import OutputFolder, make_safe_name
-from videosoft.explain.targets import parse_target
 from videosoft.explain.video_files import find_videos
 
 CLASSES = ("Archery", "basketball dunk", "7", "Billiards")
@@ -22,7 +22,7 @@ CLASSES = ("Archery", "basketball dunk", "7", "Billiards")
     ("target", "name"), [("Archery", "Archery"), ("0", "Archery"), ("3", "Billiards"), ("7", "7"), ("2", "7")]
 )
 def test_target_is_a_name_or_an_index(target: str, name: str) -> None:
-    assert parse_target(target, CLASSES, owner="a.ckpt") == name
+    assert parse_class(target, CLASSES, owner="a.ckpt") == name
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_target_is_a_name_or_an_index(target: str, name: str) -> None:
 )
 def test_unknown_targets_are_named(target: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        parse_target(target, CLASSES, owner="a.ckpt")
+        parse_class(target, CLASSES, owner="a.ckpt")
 
 
 @pytest.mark.parametrize(

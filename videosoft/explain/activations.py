@@ -1,52 +1,67 @@
-"""One forward pass that also keeps what a layer, found by its dotted name, put out."""
+"""One forward pass that also keeps what a layer put out, with or without the way from there to the logits."""
 
-import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from videosoft.errors import InputError
+from videosoft.explain.layers import find_layer
 
-__all__ = ["find_layer", "run_with_activation"]
+__all__ = ["LayerPass", "check_clips", "check_logits", "freeze_parameters", "run_with_activation"]
 
 
-def find_layer(network: nn.Module, name: str) -> nn.Module:
-    """Return the submodule with the dotted ``name``.
+@dataclass(frozen=True)
+class LayerPass:
+    """The ``logits`` (N, K) of some clips and the ``activation`` (N, C, t, h, w) that a layer put out on the way."""
 
-    Raises InputError with the nearest names when there is none.
+    logits: Tensor
+    activation: Tensor
+
+    def compute_gradient(self, scores: Tensor) -> Tensor:
+        """Return d scores / d activation, (N, C, t, h, w), by one backward pass from the scores (N,) to the layer.
+
+        Each clip's score must depend on its own activation only, as those of a network in eval mode do. Raises
+        InputError when no score depends on the layer.
+        """
+        gradient = None
+        if scores.requires_grad:
+            (gradient,) = torch.autograd.grad(scores.sum(), self.activation, allow_unused=True)
+        if gradient is None:
+            raise InputError("the scores do not depend on the layer: name one that lies on the way to the logits")
+        return gradient
+
+
+def run_with_activation(network: nn.Module, clips: Tensor, layer: str, *, with_graph: bool = False) -> LayerPass:
+    """Run the network once and keep the output of ``layer``, at its last use.
+
+    ``with_graph`` records the operations from the layer to the logits, and only those: what lies before the layer
+    costs no more than in inference. Without it neither tensor carries gradients.
+
+    Raises InputError for clips that are not float (N, C, T, H, W), a network in training mode (its batch norm would
+    mix the clips of a batch), an unknown layer, one that was not used, and one that does not put out one 5-D tensor.
     """
-    layers = dict(network.named_modules())
-    if name and name in layers:
-        return layers[name]
-    nearest = difflib.get_close_matches(name, [key for key in layers if key], n=3, cutoff=0.4)
-    hint = f"nearest names: {', '.join(nearest)}" if nearest else "see network.named_modules() for the names"
-    raise InputError(f"layer {name!r} is not in {type(network).__name__}; {hint}")
-
-
-def run_with_activation(network: nn.Module, clips: Tensor, layer: str) -> tuple[Tensor, Tensor]:
-    """Return (logits (N, K), activation (N, C, t, h, w)): one forward pass, the activation being the layer's output.
-
-    Neither carries gradients. Raises InputError for clips that are not float (N, C, T, H, W), a network in training
-    mode (its batch norm would mix the clips of a batch), and a layer that does not put out one 5-D tensor.
-    """
-    if clips.ndim != 5 or not clips.is_floating_point():
-        raise InputError(
-            f"clips must be a normalised float tensor (N, C, T, H, W), got {tuple(clips.shape)} of {clips.dtype}; "
-            "see videosoft.data.normalize_clip"
-        )
-    if network.training:
-        raise InputError(f"{type(network).__name__} is in training mode; call network.eval() before explaining it")
-
+    check_clips(network, clips)
     captured: list[object] = []
 
-    def keep_output(_module: nn.Module, _inputs: object, output: object) -> None:
+    def keep_output(_module: nn.Module, _inputs: object, output: object) -> Tensor | None:
+        if not isinstance(output, Tensor):
+            captured.append(output)
+            return None
         # A copy: a later in-place operation (ReLU(inplace=True)) must not change what the layer put out.
-        captured.append(output.detach().clone() if isinstance(output, Tensor) else output)
+        kept = output.detach().clone()
+        captured.append(kept)
+        if not with_graph or not kept.is_floating_point():
+            return None
+        # The graph begins here; a clone goes on, since what gradients are asked for must not be changed in place.
+        return kept.requires_grad_().clone()
 
     handle = find_layer(network, layer).register_forward_hook(keep_output)
     try:
-        with torch.no_grad():
-            logits = network(clips)
+        with freeze_parameters(network), torch.set_grad_enabled(with_graph):
+            logits = network(clips.detach())
     finally:
         handle.remove()
 
@@ -56,7 +71,36 @@ def run_with_activation(network: nn.Module, clips: Tensor, layer: str) -> tuple[
     if not isinstance(activation, Tensor) or activation.ndim != 5:
         found = f"shape {tuple(activation.shape)}" if isinstance(activation, Tensor) else type(activation).__name__
         raise InputError(f"layer {layer!r} must put out one tensor (N, C, t, h, w), got {found}")
+    check_logits(network, clips, logits)
+    return LayerPass(logits, activation)
+
+
+@contextmanager
+def freeze_parameters(network: nn.Module) -> Iterator[None]:
+    """Ask for no gradients of weights inside the block, so that nothing is recorded for them."""
+    learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in learnt:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learnt:
+            parameter.requires_grad_(True)
+
+
+def check_clips(network: nn.Module, clips: Tensor) -> None:
+    """Raise InputError for clips that are not float (N, C, T, H, W), and for a network in training mode."""
+    if clips.ndim != 5 or not clips.is_floating_point():
+        raise InputError(
+            f"clips must be a normalised float tensor (N, C, T, H, W), got {tuple(clips.shape)} of {clips.dtype}; "
+            "see videosoft.data.normalize_clip"
+        )
+    if network.training:
+        raise InputError(f"{type(network).__name__} is in training mode; call network.eval() before explaining it")
+
+
+def check_logits(network: nn.Module, clips: Tensor, logits: object) -> None:
+    """Raise InputError unless the network returned logits (N, K) for N clips."""
     if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[0] != clips.shape[0]:
         found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(f"{type(network).__name__} must return logits (N, K) for {clips.shape[0]} clips, got {found}")
-    return logits, activation

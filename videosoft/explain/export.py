@@ -10,11 +10,12 @@ import torch
 from videosoft import __version__
 from videosoft.data import ClipViews, Preprocessing, ShortVideoError, VideoDecodeError, load_views, normalize_clip
 from videosoft.errors import InputError
+from videosoft.explain.class_names import find_class, parse_class
+from videosoft.explain.methods import create_method
 from videosoft.explain.output_folder import OutputFolder
 from videosoft.explain.rendering import ClipFigure, TubePanel, clean_text, write_contact_sheet, write_overlay_video
 from videosoft.explain.saliency_files import write_saliency
-from videosoft.explain.saliency_tubes import METHOD, RESIDUAL_TOLERANCE, compute_saliency_tube
-from videosoft.explain.targets import find_class, parse_target
+from videosoft.explain.targets import Target
 from videosoft.explain.tube import SaliencyTube
 from videosoft.explain.video_files import find_videos
 from videosoft.models import LoadedModel, load_checkpoint
@@ -35,7 +36,7 @@ class ModelOutcome:
     probability: float
     target_probability: float
     logit: float
-    residual: float
+    residual: float | None
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class SaliencyExport:
         self._device = _resolve_device(device)
         self._models = _load_models(checkpoints, self._device)
         self._target = target
+        self._method = create_method("saliency_tubes")
         self._fixed_targets = self._resolve_targets()
         self._header = {
             "tool": "export_saliency",
@@ -107,7 +109,12 @@ class SaliencyExport:
                 }
                 for model in self._models
             ],
-            "settings": {"method": METHOD, "target": target, "device": str(self._device), "max_videos": max_videos},
+            "settings": {
+                "method": "saliency_tubes",
+                "target": target,
+                "device": str(self._device),
+                "max_videos": max_videos,
+            },
             "num_videos": len(self.videos),
         }
 
@@ -135,7 +142,7 @@ class SaliencyExport:
         if self._target == "label":
             names = [path.absolute().parent.name for path in self.videos]
         else:
-            names = [parse_target(self._target, first.loaded.class_names, owner=str(first.path))] * len(self.videos)
+            names = [parse_class(self._target, first.loaded.class_names, owner=str(first.path))] * len(self.videos)
         for path, name in dict(zip(self.videos, names, strict=True)).items():
             for model in self._models:
                 try:
@@ -168,7 +175,7 @@ class SaliencyExport:
             target = None if target_name is None else class_names.index(target_name)
             pixels = views.video.to(self._device)  # (1, 3, T, H, W), uint8
             clip = normalize_clip(pixels, model.preprocessing.mean, model.preprocessing.std)
-            saliency = compute_saliency_tube(model.loaded.network, clip, target)
+            saliency = self._method(model.loaded.network, clip, [Target(target)])[0]
             target_name = class_names[saliency.target]
             saliencies.append(saliency)
         assert target_name is not None
@@ -269,11 +276,8 @@ def _collect_warnings(models: Sequence[_Model], saliencies: Sequence[SaliencyTub
     """Return what a reader of the figure must know, each thing once if it holds for all models."""
     by_text: dict[str, list[str]] = {}
     for model, saliency in zip(models, saliencies, strict=True):
-        if saliency.time_warning:
-            by_text.setdefault(saliency.time_warning, []).append(model.letter)
-        if saliency.residual > RESIDUAL_TOLERANCE:
-            text = f"map and bias miss the logit by {saliency.residual:.3g}: the head is not average pooling + linear"
-            by_text.setdefault(text, []).append(model.letter)
+        for warning in saliency.warnings:
+            by_text.setdefault(warning, []).append(model.letter)
     return tuple(
         text if len(letters) == len(models) else f"{', '.join(letters)}: {text}" for text, letters in by_text.items()
     )

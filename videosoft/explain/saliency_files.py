@@ -58,7 +58,7 @@ def write_saliency(
             target=np.int64(saliency.target),
             layer=np.str_(saliency.layer),
             method=np.str_(saliency.method),
-            residual=np.float64(saliency.residual),
+            residual=np.float64(np.nan if saliency.residual is None else saliency.residual),
             logit=np.float64(saliency.logit),
             target_name=np.str_(target_name),
             video_id=np.str_(video_id),

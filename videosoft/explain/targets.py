@@ -1,40 +1,81 @@
-"""Which class a tube is about, from what the user wrote and each model's own list of class names."""
+"""What a map explains: the logit of a class, or the difference of two classes' logits."""
 
-import difflib
-import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
 
 from videosoft.errors import InputError
 
-__all__ = ["find_class", "parse_target"]
+__all__ = ["ClassScore", "Target", "create_score_weights", "resolve_targets", "score_logits"]
 
 
-def find_class(name: str, class_names: Sequence[str], *, owner: str) -> int:
-    """Return the index of a class by its name.
+@dataclass(frozen=True)
+class Target:
+    """What a user wants to have explained, before the network has run.
 
-    Raises InputError with the nearest names of ``owner`` (a checkpoint, for the message) when it has none such.
+    ``index`` is a class, None the network's own prediction. With ``versus``, a class or "runner_up" (the class with
+    the highest logit beside ``index``), the map tells the two apart: why this and not that.
     """
-    if name in class_names:
-        return list(class_names).index(name)
-    lower_case = {known.lower(): known for known in class_names}
-    nearest = difflib.get_close_matches(name.lower(), lower_case, n=3, cutoff=0.4)
-    hint = (
-        f"did you mean {' or '.join(repr(lower_case[match]) for match in nearest)}?"
-        if nearest
-        else f"it has {', '.join(class_names[:8])}{', ...' if len(class_names) > 8 else ''}"
-    )
-    raise InputError(f"class {name!r} is not among the {len(class_names)} classes of {owner}; {hint}")
+
+    index: int | None = None
+    versus: int | Literal["runner_up"] | None = None
 
 
-def parse_target(target: str, class_names: Sequence[str], *, owner: str) -> str:
-    """Return the class name that a user's ``target`` (a class name, or an index into ``class_names``) stands for.
+@dataclass(frozen=True)
+class ClassScore:
+    """The score logits[index], or logits[index] - logits[versus]."""
 
-    A class that is called like a number is found by its name. Raises InputError for an index out of range or an
-    unknown name.
+    index: int
+    versus: int | None = None
+
+
+def resolve_targets(logits: Tensor, targets: Sequence[Target] | None) -> list[ClassScore]:
+    """Return the score of each clip, its classes known: logits is (N, K), None stands for N predictions.
+
+    Raises InputError for another number of targets than clips, a class out of range, and a class against itself.
     """
-    if target not in class_names and re.fullmatch(r"-?[0-9]+", target):
-        index = int(target)
-        if not 0 <= index < len(class_names):
-            raise InputError(f"target {index} is out of range: {owner} has classes 0..{len(class_names) - 1}")
-        return class_names[index]
-    return class_names[find_class(target, class_names, owner=owner)]
+    num_clips, num_classes = logits.shape
+    if targets is None:
+        targets = [Target()] * num_clips
+    if len(targets) != num_clips:
+        raise InputError(f"targets must hold one target a clip: got {len(targets)} for {num_clips} clips")
+    scores = []
+    for clip_logits, target in zip(logits.detach(), targets, strict=True):
+        index = int(clip_logits.argmax()) if target.index is None else target.index
+        _check_class(index, num_classes)
+        versus = target.versus
+        if versus == "runner_up":
+            if num_classes < 2:
+                raise InputError("a runner-up needs two classes, and the network has one")
+            others = clip_logits.clone()
+            others[index] = -torch.inf
+            versus = int(others.argmax())
+        if versus is not None:
+            _check_class(versus, num_classes)
+            if versus == index:
+                raise InputError(f"class {index} against itself has a score of 0: name another class to compare with")
+        scores.append(ClassScore(index, versus))
+    return scores
+
+
+def score_logits(logits: Tensor, scores: Sequence[ClassScore]) -> Tensor:
+    """Return the scores (N,) of logits (N, K), with their graph."""
+    return (logits * create_score_weights(scores, logits.shape[1]).to(logits)).sum(dim=1)
+
+
+def create_score_weights(scores: Sequence[ClassScore], num_classes: int) -> Tensor:
+    """Return weights (N, K), 1 for the class and -1 for ``versus``: the score is sum_k weight_k * logit_k."""
+    weights = torch.zeros(len(scores), num_classes)
+    for row, score in enumerate(scores):
+        weights[row, score.index] = 1.0
+        if score.versus is not None:
+            weights[row, score.versus] = -1.0
+    return weights
+
+
+def _check_class(index: int, num_classes: int) -> None:
+    if not 0 <= index < num_classes:
+        raise InputError(f"target {index} is out of range: the network has classes 0..{num_classes - 1}")

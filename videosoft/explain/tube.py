@@ -11,21 +11,26 @@ __all__ = ["SaliencyTube", "upsample_map"]
 
 @dataclass(frozen=True)
 class SaliencyTube:
-    """What one network says about one class on one clip: a signed map on the layer's own grid and at the clip's size.
+    """What one network says about one score on one clip: a signed map on its own grid and at the clip's size.
 
-    ``map`` is (t, h, w), the layer's native grid; ``tube`` is (T, H, W), the clip's size; both float32, signed, in
-    logit units. ``logits`` (K,) are the network's raw outputs for the clip, ``logit`` the one of class ``target``.
-    ``residual`` is what the map leaves unexplained of that logit (each method says how it is measured).
+    ``map`` is (t, h, w), the native grid; ``tube`` is (T, H, W), the clip's size; both float32, signed, in ``unit``.
+    ``logits`` (K,) are the network's raw outputs for the clip. The score explained is ``logit``: that of class
+    ``target``, less that of class ``versus`` if there is one. ``layer`` is "input" where the map lies on the clip
+    itself. ``residual`` is what the map leaves unexplained of the score, in logits, None where a method makes no claim
+    about it; ``warnings`` are for whoever looks at the map.
     """
 
     map: Tensor
     tube: Tensor
     target: int
     logit: float
-    residual: float
+    residual: float | None
     layer: str
     method: str
     logits: Tensor
+    versus: int | None = None
+    unit: str = "logits"
+    warnings: tuple[str, ...] = ()
 
     @property
     def prediction(self) -> int:
@@ -37,13 +42,6 @@ class SaliencyTube:
         """The softmax of the logits, (K,), float64 on the CPU."""
         return self.logits.double().cpu().softmax(dim=0)
 
-    @property
-    def time_warning(self) -> str | None:
-        """Words for the figure when the layer has lost all time, so that the tube is one map repeated."""
-        if self.map.shape[0] == 1 and self.tube.shape[0] > 1:
-            return "one map for the whole clip: T' = 1"
-        return None
-
 
 def upsample_map(native_map: Tensor, size: tuple[int, int, int]) -> Tensor:
     """Return the map (..., t, h, w) resampled to (..., T, H, W): trilinear, ``align_corners=False``, float32, signed.
@@ -52,5 +50,7 @@ def upsample_map(native_map: Tensor, size: tuple[int, int, int]) -> Tensor:
     """
     leading_shape = native_map.shape[:-3]
     flat = native_map.detach().float().reshape(1, -1, *native_map.shape[-3:])  # (1, M, t, h, w)
+    if flat.shape[-3:] == size:
+        return flat.reshape(*leading_shape, *size)
     tube = F.interpolate(flat, size=size, mode="trilinear", align_corners=False)
     return tube.reshape(*leading_shape, *size).to(torch.float32)

@@ -1,0 +1,22 @@
+"""Saliency methods, one file each behind one interface: a method is called with (network, clips, targets, layer)."""
+
+from videosoft.explain.methods.eigen_cam import EigenCam
+from videosoft.explain.methods.grad_cam import GradCam
+from videosoft.explain.methods.grad_cam_plus_plus import GradCamPlusPlus
+from videosoft.explain.methods.hires_cam import HiResCam
+from videosoft.explain.methods.method import SaliencyMethod
+from videosoft.explain.methods.registry import create_method, get_method_class, list_methods
+from videosoft.explain.methods.saliency_tubes import RESIDUAL_TOLERANCE, SaliencyTubes
+
+__all__ = [
+    "RESIDUAL_TOLERANCE",
+    "EigenCam",
+    "GradCam",
+    "GradCamPlusPlus",
+    "HiResCam",
+    "SaliencyMethod",
+    "SaliencyTubes",
+    "create_method",
+    "get_method_class",
+    "list_methods",
+]

@@ -1,0 +1,86 @@
+"""Saliency Tubes: where and when in the clip the evidence for a class lies."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from videosoft.explain.activations import LayerPass, run_with_activation
+from videosoft.explain.methods.method import MapBatch, Needs, SaliencyMethod
+from videosoft.explain.methods.registry import register_method
+from videosoft.explain.targets import Target, create_score_weights, resolve_targets, score_logits
+
+__all__ = ["RESIDUAL_TOLERANCE", "SaliencyTubes"]
+
+RESIDUAL_TOLERANCE = 1e-3
+"""A tube that misses its logit by more is not the whole of it, and says so."""
+
+
+@register_method
+@dataclass(frozen=True)
+class SaliencyTubes(SaliencyMethod):
+    """The last feature map weighted by the linear head: M(t, h, w) = sum_i W[c, i] A_i(t, h, w), signed, in logits.
+
+    A is the output of ``network.feature_layer`` and W the weight of ``network.classifier_layer``. Under global average
+    pooling + linear, mean(M) + b_c is the logit: ``residual`` = |mean(M) + b_c - logit| is then rounding error. A
+    larger one says that the head is another.
+
+    At any other layer, and where no linear head follows, M = thw * sum_i dy / dA_i * A_i (HiResCAM times the number of
+    cells), which is the same map under global average pooling + linear; it costs a backward pass. What the biases and
+    bends behind that layer add to the logit is not in the map and shows as its residual.
+
+    For the difference of two classes W and b are the differences of theirs.
+
+    Source: Stergiou et al., Saliency Tubes, ICIP 2019. Differs from the authors' code in what it keeps: the sign
+    (there negatives wrap in uint8), the unit, and the clip's own size (there 16 x 224 x 224).
+    """
+
+    name: ClassVar[str] = "saliency_tubes"
+    needs: ClassVar[Needs] = "one forward"
+    place: ClassVar[Literal["layer", "input"]] = "layer"
+    unit: ClassVar[str] = "logits"
+
+    def compute_maps(self, network: nn.Module, clips: Tensor, targets: Sequence[Target] | None, layer: str) -> MapBatch:
+        classifier = _find_classifier(network)
+        is_head = classifier is not None and layer == getattr(network, "feature_layer", None)
+        run = run_with_activation(network, clips, layer, with_graph=not is_head)
+        if is_head and not _fits(classifier, run):
+            is_head = False
+            run = run_with_activation(network, clips, layer, with_graph=True)
+        scores = resolve_targets(run.logits, targets)
+        values = score_logits(run.logits, scores)
+        class_weights = create_score_weights(scores, run.logits.shape[1]).to(run.logits)
+        activation = run.activation.detach()
+        if is_head:
+            assert classifier is not None
+            # float64: the sum runs over up to 2048 channels, and the residual should show the head, not our rounding.
+            weights = class_weights.double() @ classifier.weight.detach().double()  # (N, C)
+            maps = torch.einsum("nc,ncthw->nthw", weights, activation.double())
+        else:
+            gradient = run.compute_gradient(values)
+            maps = (gradient.double() * activation.double()).sum(dim=1) * activation[0, 0].numel()
+        offset = torch.zeros(len(maps), dtype=torch.float64, device=maps.device)
+        if classifier is not None and classifier.bias is not None and len(classifier.bias) == class_weights.shape[1]:
+            offset = class_weights.double() @ classifier.bias.detach().double()
+        missed = (maps.mean(dim=(1, 2, 3)) + offset - values.detach().double()).abs().tolist()
+        return MapBatch(maps, run.logits, scores, missed, [_warn_of_residual(residual) for residual in missed])
+
+
+def _find_classifier(network: nn.Module) -> nn.Linear | None:
+    name = getattr(network, "classifier_layer", None)
+    layer = dict(network.named_modules()).get(name) if isinstance(name, str) else None
+    return layer if isinstance(layer, nn.Linear) else None
+
+
+def _fits(classifier: nn.Linear | None, run: LayerPass) -> bool:
+    """Whether the classifier takes the layer's channels and gives the network's logits."""
+    assert classifier is not None
+    return classifier.in_features == run.activation.shape[1] and classifier.out_features == run.logits.shape[1]
+
+
+def _warn_of_residual(residual: float) -> tuple[str, ...]:
+    if residual <= RESIDUAL_TOLERANCE:
+        return ()
+    return (f"map and bias miss the logit by {residual:.3g}: other biases and bends lie behind the layer",)
