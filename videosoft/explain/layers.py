@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from videosoft.errors import InputError
 
-__all__ = ["LayerOutput", "find_layer", "get_feature_layer", "list_layers"]
+__all__ = ["LayerOutput", "find_layer", "find_linear_head", "get_feature_layer", "list_layers"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,13 @@ def get_feature_layer(network: nn.Module) -> str:
             "to look at, or set the attribute; networks from videosoft.models.create_model have it"
         )
     return name
+
+
+def find_linear_head(network: nn.Module, *, num_classes: int) -> nn.Linear | None:
+    """Return the layer ``network.classifier_layer`` if it is linear with an output a class."""
+    name = getattr(network, "classifier_layer", None)
+    layer = dict(network.named_modules()).get(name) if isinstance(name, str) else None
+    return layer if isinstance(layer, nn.Linear) and layer.out_features == num_classes else None
 
 
 def list_layers(network: nn.Module, clip: Tensor) -> list[LayerOutput]:

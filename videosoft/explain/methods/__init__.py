@@ -1,5 +1,11 @@
 """Saliency methods, one file each behind one interface: a method is called with (network, clips, targets, layer)."""
 
+from videosoft.explain.methods.class_feature_pyramids import (
+    ClassFeaturePyramid,
+    ClassFeaturePyramids,
+    PyramidLevel,
+    compute_contributions,
+)
 from videosoft.explain.methods.eigen_cam import EigenCam
 from videosoft.explain.methods.grad_cam import GradCam
 from videosoft.explain.methods.grad_cam_plus_plus import GradCamPlusPlus
@@ -10,12 +16,16 @@ from videosoft.explain.methods.saliency_tubes import RESIDUAL_TOLERANCE, Salienc
 
 __all__ = [
     "RESIDUAL_TOLERANCE",
+    "ClassFeaturePyramid",
+    "ClassFeaturePyramids",
     "EigenCam",
     "GradCam",
     "GradCamPlusPlus",
     "HiResCam",
+    "PyramidLevel",
     "SaliencyMethod",
     "SaliencyTubes",
+    "compute_contributions",
     "create_method",
     "get_method_class",
     "list_methods",

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -19,7 +19,13 @@ __all__ = ["INPUT_LAYER", "MapBatch", "Needs", "SaliencyMethod"]
 INPUT_LAYER = "input"
 """What a map that lies on the clip itself has for a layer's name."""
 
-Needs = Literal["one forward", "one forward, one backward", "many forwards", "many forwards and backwards"]
+Needs = Literal[
+    "one forward",
+    "one forward, one backward",
+    "one forward, many short backwards",
+    "many forwards",
+    "many forwards and backwards",
+]
 
 
 @dataclass(frozen=True)
@@ -27,14 +33,15 @@ class MapBatch:
     """What a method found out about N clips, before it is checked and brought to the clips' size.
 
     ``maps`` is (N, t, h, w), ``logits`` (N, K), ``scores`` what each map explains, and for each clip the ``residuals``
-    (None where the method makes no claim) and the ``warnings``.
+    (None where the method makes no claim) and the ``warnings``; ``unit`` is given where it is not the method's own.
     """
 
     maps: Tensor
     logits: Tensor
     scores: Sequence[ClassScore]
     residuals: Sequence[float | None] = ()
-    warnings: Sequence[tuple[str, ...]] = field(default=())
+    warnings: Sequence[tuple[str, ...]] = ()
+    unit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ def _create_tubes(
             method=method.name,
             logits=clip_logits,
             versus=score.versus,
-            unit=method.unit,
+            unit=batch.unit or method.unit,
             warnings=(*time_warning, *clip_warnings),
         )
         for native_map, tube, score, clip_logits, residual, clip_warnings in zip(

@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from videosoft.explain.activations import LayerPass, run_with_activation
+from videosoft.explain.activations import run_with_activation
+from videosoft.explain.layers import find_linear_head
 from videosoft.explain.methods.method import MapBatch, Needs, SaliencyMethod
 from videosoft.explain.methods.registry import register_method
 from videosoft.explain.targets import Target, create_score_weights, resolve_targets, score_logits
@@ -43,41 +44,23 @@ class SaliencyTubes(SaliencyMethod):
     unit: ClassVar[str] = "logits"
 
     def compute_maps(self, network: nn.Module, clips: Tensor, targets: Sequence[Target] | None, layer: str) -> MapBatch:
-        classifier = _find_classifier(network)
-        is_head = classifier is not None and layer == getattr(network, "feature_layer", None)
-        run = run_with_activation(network, clips, layer, with_graph=not is_head)
-        if is_head and not _fits(classifier, run):
-            is_head = False
-            run = run_with_activation(network, clips, layer, with_graph=True)
+        run = run_with_activation(network, clips, layer, with_graph=True)
         scores = resolve_targets(run.logits, targets)
         values = score_logits(run.logits, scores)
-        class_weights = create_score_weights(scores, run.logits.shape[1]).to(run.logits)
-        activation = run.activation.detach()
-        if is_head:
-            assert classifier is not None
-            # float64: the sum runs over up to 2048 channels, and the residual should show the head, not our rounding.
-            weights = class_weights.double() @ classifier.weight.detach().double()  # (N, C)
-            maps = torch.einsum("nc,ncthw->nthw", weights, activation.double())
+        # float64: the sum runs over up to 2048 channels, and the residual should show the head, not our rounding.
+        class_weights = create_score_weights(scores, run.logits.shape[1]).to(run.logits).double()
+        activation = run.activation.detach().double()
+        classifier = find_linear_head(network, num_classes=run.logits.shape[1])
+        is_last = layer == getattr(network, "feature_layer", None)
+        if classifier is not None and is_last and classifier.in_features == activation.shape[1]:
+            maps = torch.einsum("nc,ncthw->nthw", class_weights @ classifier.weight.detach().double(), activation)
         else:
-            gradient = run.compute_gradient(values)
-            maps = (gradient.double() * activation.double()).sum(dim=1) * activation[0, 0].numel()
-        offset = torch.zeros(len(maps), dtype=torch.float64, device=maps.device)
-        if classifier is not None and classifier.bias is not None and len(classifier.bias) == class_weights.shape[1]:
-            offset = class_weights.double() @ classifier.bias.detach().double()
-        missed = (maps.mean(dim=(1, 2, 3)) + offset - values.detach().double()).abs().tolist()
+            maps = (run.compute_gradient(values).double() * activation).sum(dim=1) * activation[0, 0].numel()
+        explained = maps.mean(dim=(1, 2, 3))
+        if classifier is not None and classifier.bias is not None:
+            explained = explained + class_weights @ classifier.bias.detach().double()
+        missed = (explained - values.detach().double()).abs().tolist()
         return MapBatch(maps, run.logits, scores, missed, [_warn_of_residual(residual) for residual in missed])
-
-
-def _find_classifier(network: nn.Module) -> nn.Linear | None:
-    name = getattr(network, "classifier_layer", None)
-    layer = dict(network.named_modules()).get(name) if isinstance(name, str) else None
-    return layer if isinstance(layer, nn.Linear) else None
-
-
-def _fits(classifier: nn.Linear | None, run: LayerPass) -> bool:
-    """Whether the classifier takes the layer's channels and gives the network's logits."""
-    assert classifier is not None
-    return classifier.in_features == run.activation.shape[1] and classifier.out_features == run.logits.shape[1]
 
 
 def _warn_of_residual(residual: float) -> tuple[str, ...]:
