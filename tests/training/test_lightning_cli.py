@@ -86,7 +86,7 @@ def test_resume_continues_the_count_of_epochs(
     arguments = ("fit", "--config", config, "--run.output", tmp_path, "--trainer.max_epochs", "3", "--ckpt_path", last)
     assert run_lightning(monkeypatch, *arguments) == 0
     with (tmp_path / "tiny" / "version_0" / "metrics.csv").open() as file:
-        epochs = {int(row["epoch"]) for row in csv.DictReader(file)}
+        epochs = {int(row["epoch"]) for row in csv.DictReader(file) if row["epoch"]}
     assert epochs == {2}
 
 

@@ -143,7 +143,8 @@ class VideoClassifier(L.LightningModule):
         loss = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
         self.train_top1(logits, label)
         size = len(label)
-        self.log("train/loss", loss, prog_bar=True, batch_size=size)
+        # Not in the progress bar, which would fetch it from the device at every step.
+        self.log("train/loss", loss, batch_size=size)
         self.log("train/top1", self.train_top1, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
         return loss
 

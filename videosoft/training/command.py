@@ -5,30 +5,46 @@ import shlex
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning as L
 from jsonargparse.typing import PositiveInt
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from videosoft.atomic_files import check_output_folder
 from videosoft.data import Preprocessing
 from videosoft.errors import InputError
 from videosoft.models import LoadedModel, load_checkpoint
-from videosoft.training.callbacks import ClipRate, FailureLog, PredictionWriter
+from videosoft.training.callbacks import (
+    ClipRate,
+    FailureLog,
+    GpuMemory,
+    GradientNorm,
+    NetworkSummary,
+    PredictionWriter,
+    TrainingProgressBar,
+)
 from videosoft.training.classifier import VideoClassifier
 from videosoft.training.configuration import configuration_errors_as_input_errors
+from videosoft.training.console import silence_advertisements
 from videosoft.training.datamodule import KineticsDataModule
+from videosoft.training.loggers import WandbChoice, create_csv_logger, create_loggers
 
 
 class _OverwritingSaveConfig(SaveConfigCallback):
-    """Keep the resolved config beside the run; its folder is always a new one, so nothing is lost."""
+    """Keep the resolved config beside the run, whose folder is always a new one, and in what loggers know of it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "overwrite": True})
+
+    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        assert isinstance(pl_module, VideoClassifier)
+        for logger in trainer.loggers:
+            if not isinstance(logger, CSVLogger):
+                logger.log_hyperparams(pl_module.recipe)
 
 
 class VideosoftCLI(LightningCLI):
@@ -50,10 +66,11 @@ class VideosoftCLI(LightningCLI):
         )
         parser.add_argument(
             "--run.wandb",
-            type=Literal["auto", "online", "offline", "off"],
+            type=WandbChoice,
             default="auto",
             help="auto logs online when a key is configured, else offline; a CSV is always written",
         )
+        parser.add_argument("--run.tensorboard", type=bool, default=False, help="log for TensorBoard, too")
 
     def instantiate_classes(self) -> None:
         super().instantiate_classes()
@@ -103,36 +120,27 @@ class VideosoftCLI(LightningCLI):
         self._prepare_data_and_network()
         run = self._subconfig["run"]
         name = run["name"] = run["name"] or _name_of_config(sys.argv)
-        csv_logger = CSVLogger(save_dir=run["output"], name=name, version=run["version"])
+        csv_logger = create_csv_logger(run["output"], name, run["version"])
         run_dir = Path(csv_logger.log_dir)
         if run_dir.exists() and any(run_dir.iterdir()):
             raise InputError(
                 f"{run_dir} exists and is not empty: choose another --run.version, or leave it out for a new one."
             )
         check_output_folder(run_dir)
-        loggers: list[Logger] = [csv_logger]
-        # Only a fit is worth a wandb run; the other verbs write their results as files.
-        if run["wandb"] != "off" and self.subcommand == "fit":
-            Path(run["output"]).mkdir(parents=True, exist_ok=True)
-            offline = run["wandb"] == "offline" or (run["wandb"] == "auto" and not _has_wandb_key())
-            # `mode` besides `offline`: Lightning says offline by an environment variable, which wandb has read by now.
-            loggers.append(
-                WandbLogger(
-                    project="videosoft",
-                    name=name,
-                    save_dir=run["output"],
-                    offline=offline,
-                    mode="offline" if offline else "online",
-                )
-            )
+        # Only a fit is worth more than the CSV; the other verbs write their results as files.
+        is_fit = self.subcommand == "fit"
+        loggers = create_loggers(
+            csv_logger, wandb=run["wandb"] if is_fit else "off", tensorboard=is_fit and run["tensorboard"]
+        )
         configured = self._subconfig["trainer"]
+        clip_rate = ClipRate()
         callbacks: list[L.Callback] = [
             *(
                 _create_checkpointers(run_dir, run["checkpoint_every"])
                 if configured.get("enable_checkpointing") is not False
                 else []
             ),
-            ClipRate(),
+            clip_rate,
             FailureLog(),
             PredictionWriter(
                 None,
@@ -140,16 +148,30 @@ class VideosoftCLI(LightningCLI):
                 command=shlex.join(["lightning", *sys.argv[1:]]),
             ),
         ]
+        if is_fit:
+            callbacks += [NetworkSummary(), LearningRateMonitor("step"), GradientNorm(), GpuMemory()]
         if configured.get("enable_progress_bar") is not False:
-            callbacks.append(TQDMProgressBar(leave=True))
+            callbacks.append(TrainingProgressBar(clip_rate))
+        if configured.get("enable_model_summary") is None:
+            kwargs["enable_model_summary"] = False
         with configuration_errors_as_input_errors():
             return super().instantiate_trainer(
-                logger=loggers, callbacks=[*callbacks, *self._find_configured_callbacks()], **kwargs
+                logger=[*loggers, *self._find_configured_loggers()],
+                callbacks=[*callbacks, *self._find_configured_callbacks()],
+                **kwargs,
             )
 
     def _find_configured_callbacks(self) -> list[L.Callback]:
         callbacks = self.config_init[self.subcommand]["trainer"]["callbacks"] or []
         return callbacks if isinstance(callbacks, list) else [callbacks]
+
+    def _find_configured_loggers(self) -> list[Logger]:
+        logger = self.config_init[self.subcommand]["trainer"]["logger"]
+        if logger is False:
+            raise InputError(
+                "trainer.logger=false: a run always writes its metrics.csv; --run.wandb off leaves it at that."
+            )
+        return [] if logger in (None, True) else logger if isinstance(logger, list) else [logger]
 
     @property
     def _subconfig(self) -> Any:
@@ -164,6 +186,7 @@ def run_lightning_cli(cli: type[VideosoftCLI] = VideosoftCLI) -> None:
     Raises:
         InputError: on wrong input, and where Lightning calls the configuration impossible.
     """
+    silence_advertisements()
     try:
         cli(
             VideoClassifier,
@@ -205,9 +228,3 @@ def _name_of_config(argv: list[str]) -> str:
         if flag.startswith("--config="):
             return Path(flag.partition("=")[2]).stem
     return "run"
-
-
-def _has_wandb_key() -> bool:
-    import wandb
-
-    return bool(wandb.login(prompt=False))

@@ -2,6 +2,18 @@
 
 from videosoft.training.callbacks.clip_rate import ClipRate
 from videosoft.training.callbacks.failure_log import FailureLog
+from videosoft.training.callbacks.gpu_memory import GpuMemory
+from videosoft.training.callbacks.gradient_norm import GradientNorm
+from videosoft.training.callbacks.network_summary import NetworkSummary
 from videosoft.training.callbacks.prediction_writer import PredictionWriter
+from videosoft.training.callbacks.progress_bar import TrainingProgressBar
 
-__all__ = ["ClipRate", "FailureLog", "PredictionWriter"]
+__all__ = [
+    "ClipRate",
+    "FailureLog",
+    "GpuMemory",
+    "GradientNorm",
+    "NetworkSummary",
+    "PredictionWriter",
+    "TrainingProgressBar",
+]

@@ -23,6 +23,7 @@ _DISTRIBUTIONS = (
     "av",
     "torchcodec",
     "wandb",
+    "tensorboard",
 )
 # Uploads to the package index that were malicious.
 _BAD_VERSIONS = {("lightning", "2.6.2"), ("lightning", "2.6.3")}

@@ -1,0 +1,17 @@
+"""What the terminal need not hear from Lightning."""
+
+import logging
+import warnings
+
+# The beginnings of advertisements, and of what is said at every run and helps nobody.
+_UNWANTED = ("\N{ELECTRIC LIGHT BULB} Tip: For seamless cloud", "Loading `train_dataloader` to estimate")
+
+
+def silence_advertisements() -> None:
+    """Take the advertisements of Lightning out of its log, and a warning that it causes within torch."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_wanted)
+    warnings.filterwarnings("ignore", message=r".*treespec, LeafSpec.* is deprecated")
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_UNWANTED)

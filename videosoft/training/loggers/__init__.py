@@ -1,0 +1,6 @@
+"""Where the numbers and pictures of a run go: metrics.csv always, Weights & Biases and TensorBoard beside it."""
+
+from videosoft.training.loggers.creation import WandbChoice, create_csv_logger, create_loggers
+from videosoft.training.loggers.tolerant import TolerantLogger
+
+__all__ = ["TolerantLogger", "WandbChoice", "create_csv_logger", "create_loggers"]
