@@ -229,13 +229,13 @@ def compare(cells: dict[tuple[str, ...], dict[str, Any]], group: tuple[str, ...]
     return "" if None in times else f"{times[0] / times[1]:.2f}"
 
 
-def replace_block(text: str, block: str) -> str:
+def replace_block(text: str, block: str, begin: str = BEGIN, end: str = END, document: str | Path = "README.md") -> str:
     """``text`` with ``block`` between the two marks, which stay."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise InputError(f"README.md must have the lines {BEGIN} and {END} once each and in this order")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{block}\n{END}{after}"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise InputError(f"{document} must have the lines {begin} and {end} once each and in this order")
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n{block}\n{end}{after}"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from videosoft.errors import InputError
 from videosoft.layers import SoftPool3d
-from videosoft.models import create_model, list_models, load_pretrained
+from videosoft.models import create_model, load_pretrained
 
 PARITY_WEIGHTS = "parity/hara_r3d50_w0125.pt"
 PARITY_KEYS = "parity/hara_r3d50_k700_keys.json"
@@ -33,41 +32,6 @@ def test_names_and_shapes_are_those_of_haras_kinetics_700_checkpoint(shared_dir:
     with torch.device("meta"):
         network = create_model("r3d50", num_classes=700)
     assert {name: list(value.shape) for name, value in network.state_dict().items()} == expected
-
-
-# Millions of parameters with 700 classes, as the literature counts them.
-PARAMETERS = {"r3d50": 47.63, "r3d50_stergiou": 36.88, "slow_r50": 33.07}
-
-
-@pytest.mark.parametrize("name", sorted(PARAMETERS))
-def test_number_of_parameters(name: str) -> None:
-    with torch.device("meta"):
-        network = create_model(name, num_classes=700)
-    assert round(sum(p.numel() for p in network.parameters()) / 1e6, 2) == PARAMETERS[name]
-
-
-# Each row: network, its arguments, clip (T, H, W), the last stage's (T', H', W').
-FEATURE_SHAPES = [
-    ("r3d50", {}, (16, 112, 112), (1, 4, 4)),
-    ("r3d50", {}, (8, 64, 64), (1, 2, 2)),
-    ("r3d50", {"pool_kernel": 2}, (32, 64, 64), (2, 2, 2)),
-    ("r3d50_stergiou", {}, (16, 64, 64), (1, 2, 2)),
-    ("slow_r50", {"head_pool_kernel_size": (4, 2, 2)}, (4, 64, 64), (4, 2, 2)),
-    ("slow_r50", {"head_pool_kernel_size": (4, 2, 2), "pool_kernel": 2}, (4, 64, 64), (4, 2, 2)),
-]
-
-
-@pytest.mark.parametrize(("name", "kwargs", "clip", "expected"), FEATURE_SHAPES)
-@pytest.mark.parametrize("pool", ["soft", "max", "avg"])
-def test_feature_layer_and_classifier(name: str, kwargs: dict, clip: tuple, expected: tuple, pool: str) -> None:
-    network = create_model(name, num_classes=5, width=0.0625, pool=pool, **kwargs).eval()
-    features = []
-    network.get_submodule(network.feature_layer).register_forward_hook(lambda *call: features.append(call[-1]))
-    classifier = network.get_submodule(network.classifier_layer)
-    with torch.no_grad():
-        assert network(torch.randn(2, 3, *clip)).shape == (2, 5)
-    assert isinstance(classifier, nn.Linear)
-    assert features[0].shape == (2, classifier.in_features, *expected)
 
 
 STEM_POOLS = [
@@ -106,7 +70,7 @@ def test_temperature_reaches_the_stem_pool(name: str, pool_kernel: int | None) -
 
 BAD_ARGUMENTS = [
     ("r3d5", {}, r"unknown model 'r3d5'.*Did you mean r3d50"),
-    ("resnet", {}, r"Known models: r3d50, r3d50_stergiou, slow_r50"),
+    ("resnet", {}, r"Known models: .*r3d50, r3d50_stergiou, .*slow_r50"),
     ("r3d50", {"pool": "mean"}, r"'soft', 'max', 'avg', got 'mean'"),
     ("r3d50", {"pool_kernal": 2}, r"no argument 'pool_kernal'.*'pool_kernel'"),
     ("r3d50", {"pool_kernel": 0}, r"kernel_size.*0"),
@@ -134,7 +98,3 @@ def test_zero_init_makes_every_bottleneck_its_shortcut(name: str) -> None:
     x = torch.randn(1, block.conv1.in_channels, 2, 4, 4).relu()
     torch.testing.assert_close(block(x), x)
     assert create_model(name, num_classes=2, width=0.0625).layer2[1].bn3.weight.abs().min() == 1
-
-
-def test_list_models() -> None:
-    assert list_models() == ["r3d50", "r3d50_stergiou", "slow_r50"]

@@ -147,7 +147,11 @@ BAD_ARGUMENTS = [
     (["--model.network.options", "{{width: 0.5}}"], r"options holds width: set network\.width"),
     (["--model.network.options", "{{dropout: abc}}"], r"r3d50 .*abc"),
     (["--model.network.options", "{{temperature: -1}}"], r"temperature must be a finite number >= 0.*-1"),
-    (["--model.network.name", "slow_r50"], r"slow_r50 .* does not take clips of 8 x 32 x 32"),
+    (["--model.network.name", "x3d_xs"], r"pool='soft'.*x3d_xs has no pooling layer.*pooled_shortcuts"),
+    (
+        ["--model.network.name", "slowfast_r50", "--model.network.width", "0.125", "--data.num_frames", "6"],
+        r"multiple of 4, got 6",
+    ),
     (["--run.output", "{tmp}/file/runs"], r"output folder .*file/runs.* cannot be used"),
     (["--data.root", "{tmp}/one_class"], r"one_class has one class \(only\)"),
 ]

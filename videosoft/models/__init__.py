@@ -1,7 +1,13 @@
 """Networks by name, and the weights that belong to them."""
 
+from videosoft.models import csn as csn
+from videosoft.models import r2plus1d as r2plus1d
 from videosoft.models import r3d as r3d
+from videosoft.models import s3d as s3d
 from videosoft.models import slow as slow
+from videosoft.models import slowfast as slowfast
+from videosoft.models import torchvision_resnets as torchvision_resnets
+from videosoft.models import x3d as x3d
 from videosoft.models.checkpoint import (
     CHECKPOINT_FORMAT_VERSION,
     LoadedModel,
@@ -11,11 +17,14 @@ from videosoft.models.checkpoint import (
 )
 from videosoft.models.pretrained import PretrainedReport, load_pretrained
 from videosoft.models.registry import create_model, list_models, register_model
+from videosoft.models.size import count_macs, count_parameters
 
 __all__ = [
     "CHECKPOINT_FORMAT_VERSION",
     "LoadedModel",
     "PretrainedReport",
+    "count_macs",
+    "count_parameters",
     "create_checkpoint_card",
     "create_model",
     "export_weights",

@@ -17,10 +17,10 @@ _BUILDERS: dict[str, Callable[..., nn.Module]] = {}
 def register_model(builder: Builder) -> Builder:
     """Make a builder known to :func:`create_model` under its function name.
 
-    The builder takes keyword arguments only, ``num_classes``, ``pool`` and ``width`` among them. Its network maps a
-    normalised float clip (N, 3, T, H, W) to logits (N, num_classes) and has two attributes: ``feature_layer``, the
-    dotted name of the module whose output feeds the global average pool, and ``classifier_layer``, that of the
-    linear layer behind it.
+    The builder takes keyword arguments only, ``num_classes``, ``pool``, ``pool_kernel`` and ``width`` among them. Its
+    network maps a normalised float clip (N, 3, T, H, W) to logits (N, num_classes) and has two attributes:
+    ``feature_layer``, the dotted name of the module whose output feeds the global average pool, and
+    ``classifier_layer``, that of the linear layer (or 1x1x1 convolution) behind it.
     """
     _BUILDERS[builder.__name__] = builder
     return builder
@@ -37,7 +37,7 @@ def create_model(name: str, *, num_classes: int, pool: str = "max", width: float
     Args:
         name: one of :func:`list_models`.
         num_classes: number of logits.
-        pool: the stem's pooling, ``"soft"``, ``"max"`` or ``"avg"``.
+        pool: the kind of the network's pooling, ``"soft"``, ``"max"`` (every network as published) or ``"avg"``.
         width: factor on every number of channels.
         kwargs: what the builder of that name takes besides (its signature is the documentation).
 

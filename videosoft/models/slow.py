@@ -2,9 +2,9 @@
 
 from torch import nn
 
-from videosoft.errors import InputError
-from videosoft.layers import create_pool3d
+from videosoft.models.head_pool import HeadPool
 from videosoft.models.registry import register_model
+from videosoft.models.stem_pool import choose_stem_pool, count_stem_channels
 
 
 @register_model
@@ -18,33 +18,23 @@ def slow_r50(
     dropout: float = 0.5,
     head_pool_kernel_size: tuple[int, int, int] = (8, 7, 7),
 ) -> nn.Module:
-    """pytorchvideo's slow_r50: 33.07 M parameters with 700 classes, 41.92 G MACs at 8 x 224^2.
+    """pytorchvideo's slow_r50: 33.07 M parameters with 700 classes, 41.74 G MACs at 8 x 224^2, 20.87 G at 4.
 
-    ``head_pool_kernel_size`` is the size of the last feature map, (T, H/32, W/32): (8, 7, 7) for 8 x 224^2. A smaller
-    clip needs a smaller one; a larger clip is scored at every position and averaged. ``pool_kernel=k`` makes the stem's
-    pool (1, k, k) with stride (1, 2, 2) and no padding; ``temperature`` is SoftPool's (1 as published).
+    ``head_pool_kernel_size`` is the window of the head's average, as large as the last feature map of 8 x 224^2: a
+    smaller clip is averaged as a whole, a larger one is scored at every window (:class:`HeadPool`). ``pool_kernel=k``
+    makes the stem's pool (1, k, k) with stride (1, 2, 2) and no padding; ``temperature`` is SoftPool's.
     """
     # Here, not at the top: pytorchvideo's import costs a second that only this family needs to pay.
     from pytorchvideo.models.resnet import create_resnet
-
-    stem_channels = int(64 * width)
-    if stem_channels < 1:
-        raise InputError(f"width={width} leaves no channel in the stem (64 x width must be at least 1).")
-
-    def create_stem_pool(
-        kernel_size: tuple[int, int, int], stride: tuple[int, int, int], padding: list[int]
-    ) -> nn.Module:
-        if pool_kernel is None:
-            return create_pool3d(pool, kernel_size, stride, tuple(padding), temperature=temperature)
-        return create_pool3d(pool, (1, pool_kernel, pool_kernel), stride, 0, temperature=temperature)
 
     network = create_resnet(
         model_depth=50,
         model_num_class=num_classes,
         dropout_rate=dropout,
-        stem_dim_out=stem_channels,
+        stem_dim_out=count_stem_channels(width),
         stem_conv_kernel_size=(1, 7, 7),
-        stem_pool=create_stem_pool,
+        stem_pool=choose_stem_pool(pool, pool_kernel, temperature),
+        head_pool=HeadPool,
         head_pool_kernel_size=tuple(head_pool_kernel_size),
     )
     network.feature_layer = "blocks.4"

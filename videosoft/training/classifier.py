@@ -28,7 +28,7 @@ class NetworkConfig:
 
     Args:
         name: one of ``videosoft.models.list_models()``.
-        pool: the stem's pooling.
+        pool: the kind of the network's pooling; docs/models.md says where each has it. "max" is as published.
         pool_kernel: null keeps the stem pool's window; 2 is the published swap, SoftPool(2, 2) without padding.
         width: factor on every number of channels.
         options: further arguments of that network's builder, such as dropout.

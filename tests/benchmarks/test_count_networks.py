@@ -1,0 +1,31 @@
+"""docs/models.md shows what the networks are."""
+
+from pathlib import Path
+
+import count_networks
+import pytest
+from render_softpool import replace_block
+
+from videosoft.models import list_models
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = (ROOT / count_networks.DOCUMENT).read_text(encoding="utf-8")
+HINT = "run `python benchmarks/count_networks.py`"
+
+
+def test_the_document_shows_the_committed_figures() -> None:
+    rows = count_networks.read_rows()
+    assert [(row["name"], row["num_classes"], *row["clip"][:2]) for row in rows] == count_networks.ROWS, HINT
+    block = count_networks.render_block(rows)
+    assert replace_block(DOCUMENT, block, count_networks.BEGIN, count_networks.END) == DOCUMENT, HINT
+
+
+def test_every_network_is_in_it() -> None:
+    assert {name for name, *_ in count_networks.ROWS} == set(list_models())
+    # Counted, and described with its source, pooling and weights.
+    assert all(DOCUMENT.count(f"| `{name}` |") >= 2 for name in list_models())
+
+
+@pytest.mark.parametrize("index", [0, 3, 8, 16])
+def test_the_committed_figures_are_those_of_the_networks(index: int) -> None:
+    assert count_networks.count_row(*count_networks.ROWS[index]) == count_networks.read_rows()[index], HINT

@@ -1,0 +1,28 @@
+"""How large a network is, and what a clip costs it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Numbers that are learnt; batch norm's running statistics are not among them."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def count_macs(network: nn.Module, clip_size: Sequence[int]) -> int:
+    """Multiply-adds of the convolutions and linear layers for one clip of ``clip_size`` (T, H, W).
+
+    Half of what torch's own counter calls FLOPs. No arithmetic is done, and the network stays as it is. Batch norm,
+    activations and poolings are not counted; published figures that count batch norm, by fvcore, are up to 9 % larger
+    (docs/models.md).
+    """
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
+    # Two clips: in training mode batch norm refuses a single one whose last feature map has a single cell.
+    clips = torch.empty(2, 3, *clip_size, device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        torch.func.functional_call(network, shapes, (clips,))
+    return counter.get_total_flops() // 2 // len(clips)
