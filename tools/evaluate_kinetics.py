@@ -33,6 +33,7 @@ def main() -> None:
         num_workers=arguments.num_workers,
         short_videos=arguments.short_videos,
         accelerator=arguments.accelerator,
+        devices=arguments.devices,
         command=shlex.join(["python", *sys.argv]),
     )
 
@@ -69,7 +70,21 @@ def _parse_arguments() -> argparse.Namespace:
         help="a video shorter than the clip is listed as too_short (skip, the default) or repeated (loop)",
     )
     parser.add_argument("--accelerator", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    parser.add_argument(
+        "--devices",
+        type=_parse_devices,
+        default=1,
+        help="devices that share the videos, or auto for all (default: 1); the results are the same",
+    )
     return parser.parse_args()
+
+
+def _parse_devices(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of devices, at least 1, nor auto")
+    return int(text)
 
 
 def _prepare_output(arguments: argparse.Namespace) -> Path:

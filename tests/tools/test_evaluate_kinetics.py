@@ -158,6 +158,15 @@ def test_bad_arguments(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("devices", ["0", "two", "-1", "1.5", ""])
+def test_numbers_of_devices_that_are_none(
+    devices: str, checkpoint: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ("--ckpt_path", checkpoint, "--data.root", root)
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, f"--devices={devices}") == 2
+    assert f"{devices!r} is neither a number of devices, at least 1, nor auto" in capsys.readouterr().err
+
+
 def test_export_weights_is_small_and_gives_the_same_answers(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ from videosoft.data.collate import ClipBatch, collate_clips
 from videosoft.data.coverage import Coverage, compute_coverage, describe_coverage, write_coverage
 from videosoft.data.dataset import KineticsDataset, VideoSample, VideoStorage
 from videosoft.data.decoding import DecoderName, ShortVideoError, VideoDecodeError, VideoReader, open_video
+from videosoft.data.evaluation_sampler import EvaluationSampler
 from videosoft.data.guard import DecodeCrashError, DecodeTimeoutError, GuardedLoader
 from videosoft.data.litdata_source import LitDataSource
 from videosoft.data.loader import ResumableLoader
@@ -50,6 +51,7 @@ __all__ = [
     "DecodeCrashError",
     "DecodeTimeoutError",
     "DecoderName",
+    "EvaluationSampler",
     "GuardedLoader",
     "KineticsDataset",
     "LitDataSource",

@@ -1,7 +1,6 @@
 """The Lightning module: a thin coat around a network of videosoft.models."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from videosoft.evaluation import average_views
 from videosoft.models import LoadedModel, create_checkpoint_card, create_model
 from videosoft.training.datamodule import KineticsDataModule
 from videosoft.training.schedules import ScheduleConfig, create_schedule
+from videosoft.training.validation_metrics import ValidationMetrics
 
 
 @dataclass
@@ -160,25 +160,17 @@ class VideoClassifier(L.LightningModule):
         mixed, shares = mix_batch(clips, label, len(self.class_names), augmentation, generator)
         return self.network(mixed), shares
 
-    def on_validation_epoch_start(self) -> None:
-        self._num_validated = 0
-
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
-        self._num_validated += len(batch["label"])
         if not len(batch["label"]):
             return
         logits = self(batch["video"].squeeze(1))  # (N, 1, 3, T, H, W): one view a video
-        size = len(batch["label"])
-        self.val_top1(logits, batch["label"])
-        self.val_top5(logits, batch["label"])
-        self.log("val/loss", F.cross_entropy(logits, batch["label"]), batch_size=size)
-        self.log("val/1x1_top1", self.val_top1, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
-        self.log("val/1x1_top5", self.val_top5, on_step=False, on_epoch=True, batch_size=size)
+        if self._datamodule.is_counted("val", batch_idx):
+            self.validation_metrics.update(logits, batch["label"])
 
     def on_validation_epoch_end(self) -> None:
-        if not self._num_validated:
-            # The training must not be lost because there was nothing to validate on; the failure log says why.
-            self.log("val/1x1_top1", float("nan"), prog_bar=True)
+        # Not in the step: a process without a usable video must log them, too.
+        for name, metric in self.validation_metrics.named_metrics().items():
+            self.log(name, metric, on_step=False, on_epoch=True, prog_bar=name == "val/1x1_top1")
 
     def test_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
         """``{"rows": [...]}``: one row a video for the predictions table, broken videos included."""
@@ -192,9 +184,7 @@ class VideoClassifier(L.LightningModule):
         probabilities, mean_logits = average_views(logits.view(num_videos, num_views, -1).float())
         for sample, p, z in zip(batch["samples"], probabilities.cpu(), mean_logits.cpu(), strict=True):
             row = _create_row(sample, root)
-            row.update(
-                prediction=int(p.argmax()), probabilities=p.tolist(), logits=z.tolist(), num_views=int(num_views)
-            )
+            row.update(prediction=int(p.argmax()), probabilities=p.numpy(), logits=z.numpy(), num_views=int(num_views))
             rows.append(row)
         return {"rows": rows}
 
@@ -230,7 +220,8 @@ class VideoClassifier(L.LightningModule):
         self.class_names = class_names
         self.preprocessing = preprocessing
         num_classes = len(class_names)
-        self.train_top1, self.val_top1, self.val_top5 = _create_accuracies(num_classes)
+        self.train_top1 = MulticlassAccuracy(num_classes, average="micro")
+        self.validation_metrics = ValidationMetrics()
 
     @property
     def _datamodule(self) -> KineticsDataModule:
@@ -238,11 +229,6 @@ class VideoClassifier(L.LightningModule):
         if not isinstance(data, KineticsDataModule):
             raise InputError("VideoClassifier reads class names and preprocessing from a KineticsDataModule: pass one.")
         return data
-
-
-def _create_accuracies(num_classes: int) -> Iterator[MulticlassAccuracy]:
-    for top_k in (1, 1, min(5, num_classes)):
-        yield MulticlassAccuracy(num_classes, top_k=top_k, average="micro")
 
 
 def _create_row(sample: dict[str, Any], root: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from videosoft.data import (
     AnnotationFormat,
     Augmentation,
     DecoderName,
+    EvaluationSampler,
     KineticsDataset,
     NumClips,
     Preprocessing,
@@ -147,6 +148,7 @@ class KineticsDataModule(L.LightningDataModule):
         self._class_names = tuple(class_names) if class_names else None
         self._datasets: dict[str, KineticsDataset] = {}
         self._counts: dict[str, dict[str, int]] = {}
+        self._samplers: dict[str, EvaluationSampler] = {}
         self._train_loader: ResumableLoader | None = None
         self._loader_state: dict[str, Any] | None = None
 
@@ -225,6 +227,10 @@ class KineticsDataModule(L.LightningDataModule):
     def predict_dataloader(self) -> DataLoader:
         return self.test_dataloader()
 
+    def is_counted(self, role: Literal["val", "test"], batch_idx: int) -> bool:
+        """Whether a batch is this process's own: false for one that only keeps it in step with the other processes."""
+        return batch_idx < self._samplers[role].num_counted_batches
+
     def _create_dataset(self, role: str) -> KineticsDataset:
         num_clips, num_crops = self.test_views if role == "test" else (1, 1)
         split = self.splits[role]
@@ -266,9 +272,19 @@ class KineticsDataModule(L.LightningDataModule):
         return self._seed if self._seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
 
     def _create_loader(self, role: str, *, batch_size: int | None = None) -> DataLoader:
+        dataset = self._datasets[role]
+        trainer = self.trainer
+        sampler = EvaluationSampler(
+            len(dataset),
+            self.batch_size if batch_size is None else batch_size,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        self._samplers[role] = sampler
         return DataLoader(
-            self._datasets[role],
-            batch_size=self.batch_size if batch_size is None else batch_size,
+            dataset,
+            batch_size=sampler.batch_size,
+            sampler=sampler,
             num_workers=self.num_workers,
             collate_fn=collate_clips,
             persistent_workers=self.num_workers > 0 and role != "test",

@@ -28,6 +28,7 @@ def evaluate_checkpoint(
     num_workers: int,
     short_videos: Literal["skip", "loop"],
     accelerator: str,
+    devices: int | str = 1,
     command: str,
 ) -> None:
     """Write ``metrics.json`` and ``predictions.parquet`` of one split into ``output_dir`` and print the table.
@@ -48,6 +49,7 @@ def evaluate_checkpoint(
         num_workers: processes that decode.
         short_videos: ``"skip"`` or ``"loop"``, see :class:`KineticsDataModule`.
         accelerator: as Lightning's Trainer takes it.
+        devices: processes that share the videos, a device each, or "auto" for all devices; the results are the same.
         command: the command line, kept in metrics.json.
 
     Raises:
@@ -82,7 +84,7 @@ def evaluate_checkpoint(
     with configuration_errors_as_input_errors():
         trainer = L.Trainer(
             accelerator=accelerator,
-            devices=1,
+            devices=devices,
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,

@@ -1,4 +1,4 @@
-"""Which videos a run could not use."""
+"""Which videos of a run could not be used, and why."""
 
 import csv
 from collections import Counter
@@ -6,22 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+import torch
+from lightning.pytorch.utilities import rank_zero_info
 
 from videosoft.data import ClipBatch
 from videosoft.data.coverage import guard_cell
 from videosoft.errors import InputError
+from videosoft.training.processes import gather_rows
 
 
 class FailureLog(L.Callback):
     """List videos that could not be used, each once, in ``failures.csv`` of the run's folder, and count them aloud.
 
-    An epoch without a single usable training video ends the run with an :class:`InputError`.
+    An epoch without a single usable training video, in any process, ends the run with an :class:`InputError`.
     """
 
     def __init__(self) -> None:
-        self._failures: dict[str, dict[str, Any]] = {}
-        self._num_reported = 0
+        self._failures: dict[str, dict[str, Any]] = {}  # in the first process those of all, by path
+        self._unreported: dict[str, dict[str, Any]] = {}
         self._num_clips = 0
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -32,7 +34,7 @@ class FailureLog(L.Callback):
     ) -> None:
         self._add(batch)
         self._num_clips += len(batch["label"])
-        if batch_idx + 1 == trainer.num_training_batches and not self._num_clips:
+        if batch_idx + 1 == trainer.num_training_batches and not self._count_clips(trainer):
             self._report(trainer)
             raise InputError("no training video of this epoch could be used; failures.csv of the run says why each.")
 
@@ -50,18 +52,27 @@ class FailureLog(L.Callback):
 
     def _add(self, batch: ClipBatch) -> None:
         for sample in batch["failures"]:
-            self._failures.setdefault(sample["path"], sample)
+            if sample["path"] not in self._failures:
+                self._unreported[sample["path"]] = sample
 
-    @rank_zero_only
+    def _count_clips(self, trainer: L.Trainer) -> int:
+        counted = torch.tensor(self._num_clips, device=trainer.strategy.root_device)
+        return int(trainer.strategy.reduce(counted, reduce_op="sum"))
+
     def _report(self, trainer: L.Trainer) -> None:
-        if len(self._failures) == self._num_reported:
+        """All processes take part: each brings its own failures, and Lightning hands the folder's name round."""
+        log_dir = trainer.log_dir
+        found = gather_rows(trainer, list(self._unreported.values()))
+        self._failures.update(self._unreported)
+        self._unreported = {}
+        if not found:
             return
-        self._num_reported = len(self._failures)
+        self._failures.update((sample["path"], sample) for sample in found)
         counts = Counter(sample["status"] for sample in self._failures.values())
         summary = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
         where = ""
-        if trainer.log_dir is not None:
-            path = Path(trainer.log_dir) / "failures.csv"
+        if log_dir is not None:
+            path = Path(log_dir) / "failures.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, ["status", "path", "reason"], extrasaction="ignore")

@@ -8,14 +8,15 @@ import lightning as L
 from videosoft.data import ClipBatch
 from videosoft.errors import InputError
 from videosoft.evaluation import (
+    PredictionTable,
     compute_metrics,
     format_metrics,
-    read_predictions,
     write_metrics,
     write_predictions,
 )
 from videosoft.training.classifier import VideoClassifier
 from videosoft.training.datamodule import KineticsDataModule
+from videosoft.training.processes import gather_rows, run_on_first
 
 
 class PredictionWriter(L.Callback):
@@ -33,12 +34,6 @@ class PredictionWriter(L.Callback):
         self._command = command
         self._rows: list[dict[str, Any]] = []
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if stage in ("test", "predict") and trainer.world_size > 1:
-            raise InputError(
-                f"testing on {trainer.world_size} devices at once is not supported yet: pass --trainer.devices 1."
-            )
-
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._rows = []
 
@@ -46,53 +41,96 @@ class PredictionWriter(L.Callback):
         self._rows = []
 
     def on_test_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: ClipBatch, *args: Any
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: ClipBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
-        self._rows.extend(outputs["rows"])
+        self._add(trainer, outputs, batch_idx)
 
     def on_predict_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: ClipBatch, *args: Any
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: ClipBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
-        self._rows.extend(outputs["rows"])
+        self._add(trainer, outputs, batch_idx)
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        path = self._write_predictions(trainer, pl_module)
-        metrics = compute_metrics(read_predictions(path), command=self._command)
-        metrics_path = path.with_name("metrics.json")
-        write_metrics(metrics_path, metrics)
-        for name in ("top1", "top5", "mean_class_accuracy"):
-            if metrics[name] is not None:
-                pl_module.log(f"test/{metrics['protocol']}_{name}", float(metrics[name]))
-        print(f"\n{format_metrics(metrics)}\n\n{metrics_path}\n{path}")
-        if not metrics["num_evaluated"]:
-            raise InputError(f"none of the {metrics['num_videos']} videos could be evaluated; {path} lists them.")
+        output_dir, rows = self._find_output_dir(trainer), self._gather(trainer)
+
+        def write() -> dict[str, Any]:
+            path, table = self._write_predictions(trainer, pl_module, output_dir, rows)
+            metrics = compute_metrics(table, command=self._command)
+            metrics_path = path.with_name("metrics.json")
+            write_metrics(metrics_path, metrics)
+            print(f"\n{format_metrics(metrics)}\n\n{metrics_path}\n{path}")
+            if not metrics["num_evaluated"]:
+                raise InputError(f"none of the {metrics['num_videos']} videos could be evaluated; {path} lists them.")
+            return metrics
+
+        metrics = run_on_first(trainer, write)
+        if metrics is not None:
+            for name in ("top1", "top5", "mean_class_accuracy"):
+                pl_module.log(f"test/{metrics['protocol']}_{name}", float(metrics[name]), rank_zero_only=True)
 
     def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        path = self._write_predictions(trainer, pl_module)
-        class_names = pl_module.class_names if isinstance(pl_module, VideoClassifier) else ()
-        for row in self._rows:
-            print(_format_top_classes(row, class_names))
-        print(path)
+        output_dir, rows = self._find_output_dir(trainer), self._gather(trainer)
 
-    def _write_predictions(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Path:
-        data = getattr(trainer, "datamodule", None)
-        assert isinstance(data, KineticsDataModule)
+        def write() -> None:
+            path, table = self._write_predictions(trainer, pl_module, output_dir, rows)
+            for row in rows:
+                print(_format_top_classes(row, table.class_names))
+            print(path)
+
+        run_on_first(trainer, write)
+
+    def _add(self, trainer: L.Trainer, outputs: Any, batch_idx: int) -> None:
+        if _get_data(trainer).is_counted("test", batch_idx):
+            self._rows.extend(outputs["rows"])
+
+    def _gather(self, trainer: L.Trainer) -> list[dict[str, Any]]:
+        """The rows of all processes in the order of the list of videos, in the first process."""
+        rows = gather_rows(trainer, self._rows)
+        video_ids = _get_data(trainer).get_dataset("test").records.table.column("video_id").to_pylist()
+        positions = {video_id: position for position, video_id in enumerate(video_ids)}
+        return sorted(rows, key=lambda row: positions[row["video_id"]])
+
+    def _find_output_dir(self, trainer: L.Trainer) -> Path:
+        # All processes must ask: the folder's name is the first one's, and Lightning hands it round.
+        log_dir = trainer.log_dir or trainer.default_root_dir
+        return self._output_dir or Path(log_dir)
+
+    def _write_predictions(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, output_dir: Path, rows: list[dict[str, Any]]
+    ) -> tuple[Path, PredictionTable]:
         assert isinstance(pl_module, VideoClassifier)
-        num_clips, num_crops = data.test_views
-        output_dir = self._output_dir or Path(trainer.log_dir or trainer.default_root_dir)
+        num_clips, num_crops = _get_data(trainer).test_views
         try:
             output_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"output folder {output_dir} cannot be made: {error.strerror or error}") from error
         path = output_dir / "predictions.parquet"
-        write_predictions(
+        table = write_predictions(
             path,
-            self._rows,
+            rows,
             class_names=pl_module.class_names,
             checkpoint_hash=self._checkpoint_hash,
             protocol="windows" if num_clips == "windows" else f"{num_clips}x{num_crops}",
         )
-        return path
+        return path, table
+
+
+def _get_data(trainer: L.Trainer) -> KineticsDataModule:
+    data = getattr(trainer, "datamodule", None)
+    assert isinstance(data, KineticsDataModule)
+    return data
 
 
 def _format_top_classes(row: dict[str, Any], class_names: tuple[str, ...], num_classes: int = 5) -> str:
