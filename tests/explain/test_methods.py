@@ -1,5 +1,6 @@
 """What all saliency methods have in common: targets, layers, batches, options, cost, and wrong input."""
 
+import json
 from dataclasses import fields
 
 import pytest
@@ -12,7 +13,13 @@ from videosoft.explain import Target, create_method, find_layer, list_layers, li
 from videosoft.explain.methods import get_method_class
 from videosoft.explain.methods.registry import parse_options
 
-CHEAP: dict[str, dict[str, object]] = {"class_feature_pyramids": {"mode": "exact"}}
+CHEAP: dict[str, dict[str, object]] = {
+    "class_feature_pyramids": {"mode": "exact"},
+    "integrated_gradients": {"num_steps": 4},
+    "occlusion": {"window": (2, 4, 4), "stride": (2, 4, 4)},
+    "rise": {"num_masks": 10},
+    "extremal_perturbation": {"num_steps": 3},
+}
 """Options with which a method takes few passes, and any network."""
 
 CLIPS = create_clips(3, 3, 4, 8, 8)
@@ -241,7 +248,7 @@ def test_options_are_checked_and_read_from_text() -> None:
     for name in list_methods():
         method = create_method(name)
         values = {field.name: getattr(method, field.name) for field in fields(method)}
-        texts = [f"{option}={list(value) if isinstance(value, tuple) else value}" for option, value in values.items()]
+        texts = [f"{option}={json.dumps(value)}".replace('"', "") for option, value in values.items()]
         assert create_method(name, **parse_options(texts)) == method
 
 
