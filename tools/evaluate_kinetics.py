@@ -1,6 +1,7 @@
 """Evaluate a checkpoint on Kinetics-layout videos with several views each.
 
-Writes metrics.json and predictions.parquet; the preprocessing and the class names are those of the checkpoint.
+Writes metrics.json, predictions.parquet, the confusion matrix (CSV and PNG) and a reliability diagram; the
+preprocessing and the class names are those of the checkpoint.
 """
 
 import argparse

@@ -11,11 +11,11 @@ from videosoft.data.coverage import (
     compute_coverage,
     describe_coverage,
     find_empty_classes,
-    guard_cell,
     write_coverage,
 )
 from videosoft.data.records import RecordTable, create_table
 from videosoft.errors import InputError
+from videosoft.spreadsheets import guard_cell
 
 # video_id, split, group_id, num_frames, checksum, status -> kinds of issue
 CASES: list[tuple[str, str, str, int | None, str | None, str, list[str]]] = [

@@ -91,6 +91,8 @@ def test_evaluation_equals_a_loop_over_views(
     correct = [rows[name]["prediction"] == rows[name]["label"] for name in "abc"]
     assert metrics["top1"] == pytest.approx(np.mean(correct))
     assert (metrics["num_videos"], metrics["num_evaluated"], metrics["protocol"]) == (5, 3, "3x3")
+    for name in ("confusion_matrix.csv", "confusion_matrix.png", "reliability.png"):
+        assert (output / name).is_file()
 
 
 def test_short_videos_are_looped_on_request(

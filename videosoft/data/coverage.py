@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from videosoft.atomic_files import replace_when_done
+from videosoft.spreadsheets import guard_cell
 
 # Why a video is not used, in the order in which they are told.
 LOSS_KINDS = ("missing", "unreadable", "too_short", "duplicate", "mislabelled")
@@ -22,7 +23,6 @@ _WORDS = {
     "several_splits": "cut from a source video of another split",
 }
 _COLUMNS = ("video_id", "path", "label_name", "split")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,6 @@ def write_coverage(path: str | Path, coverage: Coverage) -> None:
         for issue in coverage.issues:
             cells = (issue.kind, issue.video_id, issue.path, issue.label_name, issue.split, issue.reason)
             writer.writerow([guard_cell(cell) for cell in cells])
-
-
-def guard_cell(text: str) -> str:
-    """A cell of a CSV that no spreadsheet runs as a formula."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 def _count_words(counts: dict[str, int]) -> Iterator[str]:

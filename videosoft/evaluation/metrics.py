@@ -9,9 +9,13 @@ import numpy as np
 from scipy.stats import binomtest
 
 from videosoft.atomic_files import replace_when_done
+from videosoft.evaluation._text import make_printable
+from videosoft.evaluation.calibration import compute_calibration
+from videosoft.evaluation.confusion import compute_confusion, list_confused_pairs
 from videosoft.evaluation.predictions import STATUSES, PredictionTable
 
 METRICS_FORMAT_VERSION = 1
+_NUM_CONFUSED_PAIRS = 20
 
 
 def compute_metrics(table: PredictionTable, *, command: str) -> dict[str, Any]:
@@ -20,6 +24,7 @@ def compute_metrics(table: PredictionTable, *, command: str) -> dict[str, Any]:
     top1 = right predictions / evaluated videos; top5 counts the labels among the min(5, K) largest probabilities (the
     smaller index first where they are equal); mean_class_accuracy is the mean of right / evaluated over the classes
     with an evaluated video (null for the others).  Without any evaluated video all accuracies are null.
+    ``most_confused`` lists the most frequent mistakes, ``calibration`` the expected calibration error and its bins.
 
     Videos that are missing, unreadable or too short are not counted as wrong but as not evaluated: ``num_evaluated`` of
     ``num_videos`` belongs to every accuracy.
@@ -59,6 +64,8 @@ def compute_metrics(table: PredictionTable, *, command: str) -> dict[str, Any]:
         "top5": float((_rank_labels(probabilities, evaluated_labels) < 5).mean()) if num_evaluated else None,
         "mean_class_accuracy": float(np.mean(accuracies)) if accuracies else None,
         "per_class": per_class,
+        "most_confused": list_confused_pairs(compute_confusion(table), table.class_names, limit=_NUM_CONFUSED_PAIRS),
+        "calibration": compute_calibration(table).to_dict(),
         "failures": {status: statuses.count(status) for status in STATUSES if status != "ok"},
         "checkpoint_hash": table.checkpoint_hash,
         "command": command,
@@ -78,7 +85,7 @@ def write_metrics(path: str | Path, metrics: Mapping[str, Any]) -> None:
 
 def format_metrics(metrics: Mapping[str, Any]) -> str:
     """A table for the terminal: every class, then the totals and how many of how many videos they stand on."""
-    names = [_make_printable(row["label_name"]) for row in metrics["per_class"]]
+    names = [make_printable(row["label_name"]) for row in metrics["per_class"]]
     width = max(len("mean class accuracy"), *(len(name) for name in names))
     lines = [f"{'class':<{width}}  accuracy  correct  evaluated  videos"]
     for name, row in zip(names, metrics["per_class"], strict=True):
@@ -92,9 +99,11 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
     lines.append(f"{'top-1':<{width}}  {_format_percent(metrics['top1'])}{bounds}")
     lines.append(f"{'top-5':<{width}}  {_format_percent(metrics['top5'])}")
     lines.append(f"{'mean class accuracy':<{width}}  {_format_percent(metrics['mean_class_accuracy'])}")
+    ece = metrics["calibration"]["ece"]
+    lines.append(f"{'calibration (ECE)':<{width}}  {'-' if ece is None else f'{ece:.3f}':>8}")
     failures = ", ".join(f"{count} {status}" for status, count in metrics["failures"].items() if count)
     evaluated = f"evaluated on {metrics['num_evaluated']} of {metrics['num_videos']} videos"
-    lines.append(f"{evaluated}, {_make_printable(metrics['protocol'])} views{f' ({failures})' if failures else ''}")
+    lines.append(f"{evaluated}, {make_printable(metrics['protocol'])} views{f' ({failures})' if failures else ''}")
     return "\n".join(lines)
 
 
@@ -114,8 +123,3 @@ def _compute_wilson_interval(num_correct: int, num_evaluated: int) -> list[float
 
 def _format_percent(fraction: float | None) -> str:
     return f"{'-':>8}" if fraction is None else f"{fraction:>8.2%}"
-
-
-def _make_printable(text: str) -> str:
-    """Names come from data: no escape sequence of theirs reaches the terminal."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)

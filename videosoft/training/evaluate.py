@@ -31,7 +31,7 @@ def evaluate_checkpoint(
     devices: int | str = 1,
     command: str,
 ) -> None:
-    """Write ``metrics.json`` and ``predictions.parquet`` of one split into ``output_dir`` and print the table.
+    """Write predictions, metrics and pictures of one split into ``output_dir`` and print the table.
 
     Labels are matched to the checkpoint's classes by name. Videos that are missing, unreadable or too short have a
     row of their own and are counted.

@@ -10,8 +10,8 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 
 from videosoft.data import ClipBatch
-from videosoft.data.coverage import guard_cell
 from videosoft.errors import InputError
+from videosoft.spreadsheets import guard_cell
 from videosoft.training.processes import gather_rows
 
 

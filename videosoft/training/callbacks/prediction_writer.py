@@ -1,4 +1,4 @@
-"""What a test or predict run leaves: predictions.parquet, metrics.json."""
+"""What a test or predict run leaves: predictions.parquet, and after a test its metrics and pictures."""
 
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,8 @@ from videosoft.data import ClipBatch
 from videosoft.errors import InputError
 from videosoft.evaluation import (
     PredictionTable,
-    compute_metrics,
     format_metrics,
-    write_metrics,
+    write_evaluation,
     write_predictions,
 )
 from videosoft.training.classifier import VideoClassifier
@@ -20,7 +19,7 @@ from videosoft.training.processes import gather_rows, run_on_first
 
 
 class PredictionWriter(L.Callback):
-    """Collect one row a video over a test or predict run; write predictions.parquet, and metrics.json after a test.
+    """Collect one row a video over a test or predict run; write predictions.parquet and, after a test, its evaluation.
 
     Args:
         output_dir: where to; the run's own folder when not given.
@@ -67,10 +66,8 @@ class PredictionWriter(L.Callback):
 
         def write() -> dict[str, Any]:
             path, table = self._write_predictions(trainer, pl_module, output_dir, rows)
-            metrics = compute_metrics(table, command=self._command)
-            metrics_path = path.with_name("metrics.json")
-            write_metrics(metrics_path, metrics)
-            print(f"\n{format_metrics(metrics)}\n\n{metrics_path}\n{path}")
+            metrics = write_evaluation(output_dir, table, command=self._command)
+            print(f"\n{format_metrics(metrics)}\n\n{output_dir / 'metrics.json'}\n{path}")
             if not metrics["num_evaluated"]:
                 raise InputError(f"none of the {metrics['num_videos']} videos could be evaluated; {path} lists them.")
             return metrics
