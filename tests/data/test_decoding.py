@@ -203,6 +203,13 @@ def test_torchcodec_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_p
         open_video(tmp_path / "a.mp4", "torchcodec")
 
 
+def test_torchcodec_without_ffmpeg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    torchcodec = pytest.importorskip("torchcodec")
+    monkeypatch.setattr(torchcodec, "ffmpeg_major_version", None)
+    with pytest.raises(InputError, match=r'decoder="torchcodec" needs FFmpeg\'s shared libraries'):
+        open_video(tmp_path / "a.mp4", "torchcodec")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the libraries' symbols by Linux's loader")
 def test_decord_keeps_its_codecs_to_itself() -> None:
     script = (

@@ -17,7 +17,11 @@ def check_torchcodec() -> None:
         InputError: torchcodec is not installed, or finds no FFmpeg, or was built for another torch.
     """
     try:
-        import torchcodec.decoders  # noqa: F401
+        import torchcodec.decoders
+
+        # Without FFmpeg it imports all the same, and would call each video unreadable.
+        if torchcodec.ffmpeg_major_version is None:
+            raise RuntimeError("no FFmpeg that it knows is installed")
     except ModuleNotFoundError:
         raise InputError(
             'decoder="torchcodec" needs a package that is not installed: pip install "videosoft[torchcodec]"; '
