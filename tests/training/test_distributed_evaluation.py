@@ -131,6 +131,11 @@ def read_validation(folder: Path) -> dict[str, float]:
     return {name: float(row[name]) for row in rows for name in row if name.startswith("val/") and row[name]}
 
 
+def read_hard_clips(folder: Path) -> dict[str, float]:
+    with (folder / "hard_clips" / "clips.csv").open() as file:
+        return {row["video_id"]: float(row["loss"]) for row in csv.DictReader(file)}
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_two_processes_test_as_one(
     root: Path, config: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -166,6 +171,9 @@ def test_two_processes_validate_as_one(config: Path, tmp_path: Path, monkeypatch
     assert set(expected) == {"val/loss", "val/1x1_top1", "val/1x1_top5"}
     assert found.pop("val/loss") == pytest.approx(expected.pop("val/loss"), rel=1e-5)
     assert found == expected
+    hard_clips = [read_hard_clips(folder) for folder in (fitted, tmp_path / "one" / "tiny" / "version_0")]
+    assert len(hard_clips[0]) == NUM_VIDEOS - 2
+    assert hard_clips[0] == pytest.approx(hard_clips[1], rel=1e-4)
     with (fitted / "failures.csv").open() as file:
         listed = {Path(row["path"]).stem: row["status"] for row in csv.DictReader(file)}
     assert listed.items() >= {"val3_000000_000001": "missing", "val4_000000_000001": "unreadable"}.items()

@@ -89,6 +89,7 @@ def test_tensorboard_has_all_metrics(run_dir: Path) -> None:
     events = EventAccumulator(str(run_dir / "tensorboard")).Reload()
     assert set(events.Tags()["scalars"]) >= LOGGED
     assert len(events.Scalars("val/1x1_top1")) == 2
+    assert len(events.Images("val/hard_clips")) == 2
 
 
 def test_the_wandb_folder_is_complete(run_dir: Path) -> None:
@@ -103,6 +104,11 @@ def test_the_wandb_folder_is_complete(run_dir: Path) -> None:
     assert run.display_name == "tiny/version_0"
     configured = {item.key: json.loads(item.value_json) for record in records for item in record.config.update}
     assert configured["model"]["optimizer"]["init_args"]["lr"] == 0.01
+    images = [record.files.files[0].path for record in records if record.WhichOneof("record_type") == "files"]
+    assert any("hard_clips" in path for path in images)
+    assert all((folder / "files" / path).is_file() for path in images)
+    # Files of artifacts lie in the user's home, and would be missed by `wandb sync` on another machine.
+    assert "artifact" not in kinds
     assert [record.exit.exit_code for record in records if record.WhichOneof("record_type") == "exit"] == [0]
 
 
@@ -179,7 +185,7 @@ class FailingLogger(TolerantLogger, CSVLogger):
 
     def log_picture(self, key: str, picture: object, step: int) -> None: ...
 
-    def log_clip_table(self, *args: object) -> None: ...
+    def log_stills(self, *args: object) -> None: ...
 
 
 def test_a_logger_that_fails_is_asked_once(tmp_path: Path, messages: Messages) -> None:

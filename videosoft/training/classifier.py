@@ -160,12 +160,15 @@ class VideoClassifier(L.LightningModule):
         mixed, shares = mix_batch(clips, label, len(self.class_names), augmentation, generator)
         return self.network(mixed), shares
 
-    def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
+    def validation_step(self, batch: ClipBatch, batch_idx: int) -> Tensor | None:
+        """The logits (N, K) of a batch; None of one without a usable video, or one that counts in another process."""
         if not len(batch["label"]):
-            return
+            return None
         logits = self(batch["video"].squeeze(1))  # (N, 1, 3, T, H, W): one view a video
-        if self._datamodule.is_counted("val", batch_idx):
-            self.validation_metrics.update(logits, batch["label"])
+        if not self._datamodule.is_counted("val", batch_idx):
+            return None
+        self.validation_metrics.update(logits, batch["label"])
+        return logits
 
     def on_validation_epoch_end(self) -> None:
         # Not in the step: a process without a usable video must log them, too.

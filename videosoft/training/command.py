@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger
@@ -23,6 +23,7 @@ from videosoft.training.callbacks import (
     FailureLog,
     GpuMemory,
     GradientNorm,
+    HardClips,
     NetworkSummary,
     PredictionWriter,
     TrainingProgressBar,
@@ -69,6 +70,12 @@ class VideosoftCLI(LightningCLI):
             type=WandbChoice,
             default="auto",
             help="auto logs online when a key is configured, else offline; a CSV is always written",
+        )
+        parser.add_argument(
+            "--run.hard_clips",
+            type=NonNegativeInt,
+            default=12,
+            help="clips of the largest loss to keep of each validation, with stills; 0: none",
         )
         parser.add_argument("--run.tensorboard", type=bool, default=False, help="log for TensorBoard, too")
 
@@ -148,6 +155,8 @@ class VideosoftCLI(LightningCLI):
                 command=shlex.join(["lightning", *sys.argv[1:]]),
             ),
         ]
+        if run["hard_clips"]:
+            callbacks.append(HardClips(run["hard_clips"]))
         if is_fit:
             callbacks += [NetworkSummary(), LearningRateMonitor("step"), GradientNorm(), GpuMemory()]
         if configured.get("enable_progress_bar") is not False:

@@ -4,6 +4,7 @@ from videosoft.training.callbacks.clip_rate import ClipRate
 from videosoft.training.callbacks.failure_log import FailureLog
 from videosoft.training.callbacks.gpu_memory import GpuMemory
 from videosoft.training.callbacks.gradient_norm import GradientNorm
+from videosoft.training.callbacks.hard_clips import HardClips
 from videosoft.training.callbacks.network_summary import NetworkSummary
 from videosoft.training.callbacks.prediction_writer import PredictionWriter
 from videosoft.training.callbacks.progress_bar import TrainingProgressBar
@@ -13,6 +14,7 @@ __all__ = [
     "FailureLog",
     "GpuMemory",
     "GradientNorm",
+    "HardClips",
     "NetworkSummary",
     "PredictionWriter",
     "TrainingProgressBar",

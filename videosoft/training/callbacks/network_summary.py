@@ -3,6 +3,7 @@
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_info
 
+from videosoft.models import count_macs, count_parameters
 from videosoft.training.classifier import VideoClassifier
 
 
@@ -14,11 +15,10 @@ class NetworkSummary(L.Callback):
         assert pl_module.network is not None
         assert pl_module.preprocessing is not None
         config, size = pl_module.network_config, pl_module.preprocessing
-        sizes = {True: 0, False: 0}
-        for parameter in pl_module.network.parameters():
-            sizes[parameter.requires_grad] += parameter.numel()
-        frozen = f", {sizes[False]:,} more frozen" if sizes[False] else ""
+        num_parameters = count_parameters(pl_module.network) / 1e6
+        clip_size = (size.num_frames, size.crop, size.crop)
+        num_macs = count_macs(pl_module.network, clip_size) / 1e9
         rank_zero_info(
-            f"network: {config.name}, pool {config.pool}, {sizes[True]:,} parameters{frozen}, "
-            f"clips of {size.num_frames} x {size.crop} x {size.crop}"
+            f"network: {config.name}, pool {config.pool}, {num_parameters:.3g} M parameters, "
+            f"{num_macs:.3g} G multiply-adds a clip of {' x '.join(map(str, clip_size))}"
         )

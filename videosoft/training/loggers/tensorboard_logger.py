@@ -28,7 +28,7 @@ class RunTensorBoardLogger(TolerantLogger, TensorBoardLogger):
     def log_picture(self, key: str, picture: Picture, step: int) -> None:
         self._attempt(lambda: self.experiment.add_image(key, picture, step, dataformats="HWC"))
 
-    def log_clip_table(
-        self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], sheet: Picture, step: int
+    def log_stills(
+        self, key: str, stills: Sequence[Picture], captions: Sequence[str], sheet: Picture, step: int
     ) -> None:
         self.log_picture(key, sheet, step)

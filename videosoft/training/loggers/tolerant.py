@@ -37,10 +37,10 @@ class TolerantLogger(Logger):
         """Show a picture, uint8 (H, W, 3)."""
 
     @abstractmethod
-    def log_clip_table(
-        self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], sheet: Picture, step: int
+    def log_stills(
+        self, key: str, stills: Sequence[Picture], captions: Sequence[str], sheet: Picture, step: int
     ) -> None:
-        """Show a table, cells of uint8 (H, W, 3) as pictures; or ``sheet``, its picture, where there are no tables."""
+        """Show pictures with a line of text each; or ``sheet``, which has them all, where pictures have no text."""
 
     def _attempt(self, action: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         if self._has_failed:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import wandb
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
@@ -73,20 +72,16 @@ class RunWandbLogger(TolerantLogger, WandbLogger):
 
     @rank_zero_only
     def log_picture(self, key: str, picture: Picture, step: int) -> None:
-        self._attempt(lambda: self._log(key, _create_image(picture), step))
+        self._attempt(self.log_image, key, [picture], step, file_type=["jpg"])
 
     @rank_zero_only
-    def log_clip_table(
-        self, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], sheet: Picture, step: int
+    def log_stills(
+        self, key: str, stills: Sequence[Picture], captions: Sequence[str], sheet: Picture, step: int
     ) -> None:
-        def log() -> None:
-            cells = [[_create_image(cell) if isinstance(cell, np.ndarray) else cell for cell in row] for row in rows]
-            self._log(key, wandb.Table(columns=list(columns), data=cells), step)
-
-        self._attempt(log)
-
-    def _log(self, key: str, media: Any, step: int) -> None:
-        self.experiment.log({key: media, "trainer/global_step": step})
+        # Not a table of wandb, which keeps its pictures in the user's home: `wandb sync` of a folder that was moved to
+        # another machine would miss them.
+        file_types = ["jpg"] * len(stills)
+        self._attempt(self.log_image, key, list(stills), step, caption=list(captions), file_type=file_types)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -107,7 +102,3 @@ def has_wandb_key() -> bool:
     except wandb.Error as error:
         rank_zero_info(f"warning: wandb: {error}")
         return False
-
-
-def _create_image(picture: Picture) -> wandb.Image:
-    return wandb.Image(picture, file_type="jpg")
