@@ -15,12 +15,12 @@ from videosoft.evaluation import (
     PredictionTable,
     compute_calibration,
     compute_confusion,
-    draw_confusion,
     list_confused_pairs,
     write_confusion,
     write_evaluation,
     write_predictions,
 )
+from videosoft.evaluation.figures import draw_confusion
 
 Rows = list[dict[str, Any]]
 

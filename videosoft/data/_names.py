@@ -1,13 +1,10 @@
 """Checks of names and paths that come out of files: they become parts of paths and of printed tables."""
 
-import re
 import unicodedata
 
 from videosoft.errors import InputError
 
 _MOST_BYTES = 200  # file systems allow 255 for a name, of which a suffix and a time span take some
-_KINETICS_STEM = re.compile(r"^(?P<youtube_id>.+)_\d{6}(\.\d+)?_\d{6}(\.\d+)?$")
-_UCF_ID = re.compile(r"^(?P<group>v_.+_g\d+)_c\d+$")  # v_Archery_g08_c01: clip 1 of source video 8
 
 
 def check_name(text: str, where: str) -> str:
@@ -55,14 +52,6 @@ def check_relative_path(text: str, where: str) -> str:
 def has_control_characters(text: str) -> bool:
     """Whether a text has control characters or lone surrogates (bytes that were not UTF-8)."""
     return any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
-
-
-def find_group(stem: str) -> str:
-    """The source video of a file: ``v_Archery_g08_c01`` -> ``v_Archery_g08``, ``abc_000001_000011`` -> ``abc``."""
-    match = _KINETICS_STEM.match(stem)
-    youtube_id = match["youtube_id"] if match else stem
-    match = _UCF_ID.match(youtube_id)
-    return match["group"] if match else youtube_id
 
 
 def quote(text: str) -> str:

@@ -3,7 +3,6 @@
 from videosoft.evaluation.average import average_views
 from videosoft.evaluation.calibration import Calibration, compute_calibration
 from videosoft.evaluation.confusion import compute_confusion, list_confused_pairs, write_confusion
-from videosoft.evaluation.figures import draw_confusion, draw_reliability
 from videosoft.evaluation.mcnemar import McNemarResult, mcnemar_test
 from videosoft.evaluation.metrics import compute_metrics, format_metrics, write_metrics
 from videosoft.evaluation.predictions import PredictionTable, read_predictions, write_predictions
@@ -17,8 +16,6 @@ __all__ = [
     "compute_calibration",
     "compute_confusion",
     "compute_metrics",
-    "draw_confusion",
-    "draw_reliability",
     "format_metrics",
     "list_confused_pairs",
     "mcnemar_test",

@@ -5,7 +5,6 @@ from typing import Any
 
 from videosoft.evaluation.calibration import compute_calibration
 from videosoft.evaluation.confusion import compute_confusion, write_confusion
-from videosoft.evaluation.figures import draw_confusion, draw_reliability
 from videosoft.evaluation.metrics import compute_metrics, write_metrics
 from videosoft.evaluation.predictions import PredictionTable
 
@@ -27,6 +26,9 @@ def write_evaluation(output_dir: str | Path, table: PredictionTable, *, command:
     metrics = compute_metrics(table, command=command)
     write_metrics(output_dir / "metrics.json", metrics)
     if metrics["num_evaluated"]:
+        # Here, not at the top: a training that only averages views need not wait for what draws.
+        from videosoft.evaluation.figures import draw_confusion, draw_reliability
+
         title = (
             f"top-1 {metrics['top1']:.2%} of {metrics['num_evaluated']} videos ({metrics['num_videos']} listed), "
             f"{table.protocol} views"

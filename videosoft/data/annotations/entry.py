@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from videosoft.data._names import find_group
+from videosoft.source_videos import find_group
 
 
 class Entry(NamedTuple):

@@ -5,11 +5,12 @@ Source: https://github.com/cvdfoundation/kinetics-dataset
 
 from pathlib import Path
 
-from videosoft.data._names import check_name, find_group, quote
+from videosoft.data._names import check_name, quote
 from videosoft.data.annotations._text import read_csv_rows
 from videosoft.data.annotations.entry import Entries, Entry, create_segment
 from videosoft.data.annotations.splits import SplitFilter
 from videosoft.errors import InputError
+from videosoft.source_videos import find_group
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 _COLUMNS_WITHOUT_TIMES = ("label", "youtube_id", "split")
