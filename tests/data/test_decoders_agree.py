@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from videosoft.data.decoding import DecoderName, FrameCountError, open_video
-from videosoft.data.decoding.containers import is_plain_mp4
+from videosoft.data.decoding.containers import read_plain_index
 from videosoft.data.decoding.torchcodec_decoder import check_torchcodec
 from videosoft.errors import InputError
 
@@ -140,7 +140,8 @@ def check_against_reference(path: Path, decoder: DecoderName, *, times_are_known
             assert (video.height, video.width) == reference.shape[1:3]
             frame_times = video.frame_times
         differences = np.abs(frames.astype(int) - reference[indices]).mean(axis=(1, 2, 3))
-        assert differences.max() <= PIXEL_TOLERANCE, f"{indices}: {differences.round(1)}"
+        # PyAV leaves frames out on its way, which changes nothing in those that it gives.
+        assert differences.max() <= (0 if decoder == "pyav" else PIXEL_TOLERANCE), f"{indices}: {differences.round(1)}"
     assert frame_times.shape == (num_frames,)
     assert frame_times.dtype == np.float64
     assert frame_times[0] == 0
@@ -180,10 +181,10 @@ def test_frames_that_an_edit_list_cuts_away_are_not_counted(
     tmp_path: Path, decoder: DecoderName, change: Callable[[int, int], tuple[int, int]]
 ) -> None:
     path = write_frames(tmp_path / "a.mp4")
-    assert is_plain_mp4(path)
+    assert read_plain_index(path) is not None
     edit_list(path, change)
     assert len(read_reference(path)[0]) == 30
-    assert not is_plain_mp4(path)
+    assert read_plain_index(path) is None
     check_against_reference(path, decoder)
 
 
@@ -215,7 +216,7 @@ def test_frames_that_do_not_decode_are_taken_off_the_count(tmp_path: Path, decod
 @pytest.mark.parametrize("name", GENERATED)
 def test_the_index_of_an_mp4_shows_whether_jumps_are_exact(tmp_path: Path, name: str) -> None:
     how, is_plain = GENERATED[name]
-    assert is_plain_mp4(write_frames(tmp_path / name, **how)) == is_plain
+    assert (read_plain_index(write_frames(tmp_path / name, **how)) is not None) == is_plain
 
 
 def test_a_damaged_index_is_no_plain_one_and_does_no_harm(tmp_path: Path) -> None:
@@ -229,5 +230,5 @@ def test_a_damaged_index_is_no_plain_one_and_does_no_harm(tmp_path: Path) -> Non
         at = int(picks.integers(start, len(content)))
         damaged[at : at + 4] = picks.choice([b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"\0\0\0\1"])
         path.write_bytes(damaged)
-        num_refused += not is_plain_mp4(path)
+        num_refused += read_plain_index(path) is None
     assert 50 < num_refused < 500

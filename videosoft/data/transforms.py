@@ -8,6 +8,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torchvision.transforms.v2 import functional
 
 from videosoft.errors import InputError
@@ -99,18 +100,19 @@ def random_horizontal_flip(frames: Tensor, generator: torch.Generator, probabili
 
 
 def _resize_part(frames: Tensor, top: int, left: int, height: int, width: int, crop: int) -> Tensor:
-    images = _to_images(frames)
-    return _to_frames(functional.resized_crop(images, top, left, height, width, [crop, crop], antialias=True))
+    part = _to_images(frames)[:, :, top : top + height, left : left + width]
+    return _to_frames(interpolate(part, [crop, crop], mode="bilinear", antialias=True))
 
 
 def _draw_part(
     height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
 ) -> tuple[int, int, int, int]:
     """Top, left, height, width: number by number what torchvision draws from a generator in the same state."""
-    log_ratio = torch.log(torch.tensor(ratio)).tolist()
+    log_ratio = math.log(ratio[0]), math.log(ratio[1])
+    draw = torch.empty(1)
     for _ in range(10):
-        area = height * width * torch.empty(1).uniform_(*scale, generator=generator).item()
-        aspect = torch.exp(torch.empty(1).uniform_(*log_ratio, generator=generator)).item()
+        area = height * width * draw.uniform_(*scale, generator=generator).item()
+        aspect = math.exp(draw.uniform_(*log_ratio, generator=generator).item())
         part_width, part_height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < part_width <= width and 0 < part_height <= height:
             top = int(torch.randint(height - part_height + 1, (1,), generator=generator))

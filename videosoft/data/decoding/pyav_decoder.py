@@ -1,16 +1,18 @@
-"""Frames by PyAV: the slowest, and right on every file, since each frame is told by its presentation time."""
+"""Frames by PyAV: right on every file, since each frame is told by its presentation time."""
 
 import contextlib
 import itertools
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import av
 import numpy as np
 import torch
+from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
-from videosoft.data.decoding.containers import is_seekable, keeps_order
+from videosoft.data.decoding.containers import Mp4Index, is_seekable, keeps_order, read_plain_index
 from videosoft.data.decoding.decoder import clean_message
 from videosoft.data.decoding.errors import FrameCountError, VideoDecodeError
 from videosoft.data.decoding.source import VideoSource
@@ -33,16 +35,23 @@ class _Packets:
 
 
 class PyavDecoder:
-    """An open PyAV container, read through once, without decoding, for the frames' times and the key frames."""
+    """An open PyAV container whose frames' times and key frames are known.
+
+    They come from the index of an MP4 file where it is a plain one, else all packets are read, without decoding.
+    """
 
     def __init__(self, source: VideoSource) -> None:
+        index = read_plain_index(source.path)
+        self._reformatter = VideoReformatter()
         try:
             self._container = av.open(str(source.path))
         except (av.FFmpegError, ValueError) as error:
             raise VideoDecodeError(source.name, f"not a readable video: {_describe(error)}") from None
         try:
             self._stream = _choose_stream(self._container)
-            self._packets = _read_packets(self._container, self._stream)
+            self._packets = (index and _read_first_packet(self._container, self._stream, index)) or _read_packets(
+                self._container, self._stream
+            )
         except (av.FFmpegError, ValueError) as error:
             self.close()
             raise VideoDecodeError(source.name, f"not a readable video: {_describe(error)}") from None
@@ -73,13 +82,13 @@ class PyavDecoder:
         """Frames, from the key frame before each; None where the file has no times to jump by, and on errors."""
         if not self._is_seekable or self._times is None:
             return None
-        frames: list[np.ndarray] = []
+        frames = _FrameStack(len(indices), self._reformatter)
         try:
             for run in self._find_runs([self._times[index] for index in indices]):
-                frames += self._decode_run(run)
-            return torch.from_numpy(np.stack(frames)) if len(frames) == len(indices) else None
+                self._decode_run(run, frames)
         except (av.FFmpegError, ValueError):
             return None
+        return frames.to_tensor()
 
     def read_frame_times(self) -> np.ndarray:
         """Times of the packets in ascending order; evenly spaced where the container keeps none."""
@@ -103,7 +112,7 @@ class PyavDecoder:
             last_key = key
         return runs
 
-    def _decode_run(self, times: list[int]) -> list[np.ndarray]:
+    def _decode_run(self, times: list[int], frames: "_FrameStack") -> None:
         packets = self._packets
         start = max((k for k in packets.key_frames if _at(packets.pts[k]) <= times[0]), default=0)
         position = packets.dts[start]
@@ -111,13 +120,55 @@ class PyavDecoder:
             position = packets.pts[start]  # its index has presentation times, MP4's has decoding times
         assert position is not None
         self._container.seek(position, stream=self._stream)
-        wanted, found = set(times), []
-        for frame in self._container.decode(self._stream):
+        wanted = set(times)
+        for frame in self._decode_from_here(wanted):
             if frame.pts in wanted:
-                found.append(_to_array(frame))
+                frames.append(frame)
             if frame.pts is not None and frame.pts >= times[-1]:
                 break
-        return found
+
+    def _decode_from_here(self, wanted: set[int]) -> Iterator[av.VideoFrame]:
+        """Frames in their order; of H.264 without those that are neither wanted nor referred to by any other.
+
+        The others come out bit by bit the same.  (Not of H.265: there another temporal layer may refer to them.)
+        """
+        codec = self._stream.codec_context
+        if codec.name != "h264":
+            yield from self._container.decode(self._stream)
+            return
+        skips = False
+        codec.skip_frame = "DEFAULT"  # the run before may have ended at any frame
+        for packet in self._container.demux(self._stream):
+            is_wanted = packet.pts is None or packet.pts in wanted
+            if is_wanted == skips:
+                skips = not is_wanted
+                codec.skip_frame = "NONREF" if skips else "DEFAULT"
+            yield from packet.decode()
+
+
+class _FrameStack:
+    """Decoded frames, each turned to RGB right to its place: uint8 (num_frames, H, W, C)."""
+
+    def __init__(self, num_frames: int, reformatter: VideoReformatter) -> None:
+        self._num_frames = num_frames
+        self._reformatter = reformatter
+        self._frames = np.empty(0, np.uint8)
+        self._num_filled = 0
+
+    def append(self, frame: av.VideoFrame) -> None:
+        """Raises ValueError where a frame has another size than those before."""
+        # With one thread: PyAV starts as many as there are processors otherwise, for each frame anew.
+        image = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        if frame.rotation:
+            image = np.rot90(image, k=frame.rotation // 90)
+        if not self._num_filled:
+            self._frames = np.empty((self._num_frames, *image.shape), np.uint8)
+        self._frames[self._num_filled] = image
+        self._num_filled += 1
+
+    def to_tensor(self) -> Tensor | None:
+        """The frames; None where they are fewer than there should be."""
+        return torch.from_numpy(self._frames) if self._num_filled == self._num_frames else None
 
 
 def decode_in_order(source: VideoSource, indices: list[int], num_frames: int) -> Tensor:
@@ -154,6 +205,24 @@ def _choose_stream(container: av.container.InputContainer) -> av.VideoStream:
         raise ValueError("no video stream")
     stream.thread_type = "NONE"  # a DataLoader's workers are the threads
     return stream
+
+
+def _read_first_packet(
+    container: av.container.InputContainer, stream: av.VideoStream, index: Mp4Index
+) -> _Packets | None:
+    """The packets of an MP4 file by its index, without reading more than one of them; None where it does not fit."""
+    first = next(container.demux(stream))
+    if first.pts is None or first.dts is None or first.is_discard:
+        return None
+    shift = first.dts - int(index.dts[0])
+    if first.pts != int(index.pts[0]) + shift:
+        return None
+    return _Packets(
+        pts=(index.pts + shift).tolist(),
+        dts=(index.dts + shift).tolist(),
+        key_frames=index.key_frames.tolist(),
+        has_discarded=False,
+    )
 
 
 def _read_packets(container: av.container.InputContainer, stream: av.VideoStream) -> _Packets:

@@ -7,7 +7,7 @@ from types import TracebackType
 import numpy as np
 from torch import Tensor
 
-from videosoft.data.decoding.containers import is_plain_mp4, is_seekable
+from videosoft.data.decoding.containers import is_seekable, read_plain_index
 from videosoft.data.decoding.decoder import Decoder, DecoderName
 from videosoft.data.decoding.decord_decoder import DecordDecoder
 from videosoft.data.decoding.errors import FrameCountError, VideoDecodeError
@@ -154,7 +154,7 @@ def _choose_decoder(source: VideoSource, name: DecoderName) -> Decoder:
     """The decoder asked for where it finds the right frames, else PyAV."""
     if name == "torchcodec" and is_seekable(source.path):
         return TorchcodecDecoder(source)
-    if name == "decord" and is_plain_mp4(source.path):
+    if name == "decord" and read_plain_index(source.path) is not None:
         return DecordDecoder(source)
     pyav = PyavDecoder(source)
     if name == "decord" and pyav.has_exact_jumps:
