@@ -1,6 +1,7 @@
 """Make a small file of a checkpoint: its weights in half precision, with all that rebuilds and describes them.
 
 What only training needs (optimiser, schedule, counters) stays out; every tool reads the result like the original.
+A name that ends in .safetensors makes a safetensors file, with the description as JSON in its metadata.
 """
 
 import argparse
@@ -26,12 +27,12 @@ def main() -> None:
     # Here, not at the top: --help and wrong arguments need not wait for torch.
     import torch
 
-    from videosoft.models import export_weights
+    from videosoft.models import export_weights, write_weight_file
 
     content = export_weights(arguments.ckpt_path, dtype=getattr(torch, arguments.dtype))
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     with replace_when_done(arguments.output) as unfinished:
-        torch.save(content, unfinished)
+        write_weight_file(unfinished, content)
     print(f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB")
 
 

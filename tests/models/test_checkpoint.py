@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -15,6 +16,7 @@ from videosoft.models import (
     export_weights,
     load_checkpoint,
     load_pretrained,
+    write_weight_file,
 )
 
 PREPROCESSING = {
@@ -90,6 +92,59 @@ def test_pytorchvideo_weights(tmp_path: Path) -> None:
     torch.testing.assert_close(other.blocks[5].proj.weight, network.blocks[5].proj.weight)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_safetensors_carry_the_same_as_a_checkpoint(
+    dtype: torch.dtype, network: nn.Module, clip: torch.Tensor, tmp_path: Path
+) -> None:
+    torch.save(create_content(network), tmp_path / "full.ckpt")
+    content = export_weights(tmp_path / "full.ckpt", dtype=dtype)
+    for name in ("a.safetensors", "a.ckpt"):
+        write_weight_file(tmp_path / name, content)
+    one, other = (load_checkpoint(tmp_path / name) for name in ("a.safetensors", "a.ckpt"))
+    with torch.no_grad():
+        torch.testing.assert_close(one.network(clip), other.network(clip), rtol=0, atol=0)
+    assert (one.class_names, one.preprocessing) == (other.class_names, other.preprocessing)
+    different = {"checkpoint_hash"}
+    assert {k: v for k, v in one.metadata.items() if k not in different} == {
+        k: v for k, v in other.metadata.items() if k not in different
+    }
+    # Others read it without us, under the network's own names.
+    tensors = safetensors.torch.load_file(tmp_path / "a.safetensors")
+    assert set(tensors) == set(network.state_dict())
+    assert tensors["fc.weight"].dtype == dtype
+
+
+# Each row: what the metadata say under "videosoft", what the message must say.
+BAD_METADATA = [
+    ("{", r"bad\.safetensors is damaged: its metadata 'videosoft' is not JSON"),
+    ("[" * 100_000, r"is not JSON"),
+    ("[]", r"no key 'videosoft'"),
+    ("null", r"no key 'videosoft'"),
+    ('{"format_version": "1"}', r"format_version '1'"),
+    ('{"format_version": 99}', r"format_version 99.*update videosoft"),
+    ('{"format_version": 1}', r"lacks model, class_names, preprocessing"),
+    ('{"format_version": 1, "model": [], "class_names": {}, "preprocessing": 1}', r"damaged: its model entry"),
+    (
+        '{"format_version": 1, "model": {"name": "r3d50", "kwargs": {"width": 1e400}}, "class_names": ["a"], '
+        '"preprocessing": {}}',
+        r"names a network that cannot be built: width=inf",
+    ),
+    (
+        '{"format_version": 1, "model": {"name": "r3d50", "kwargs": {"width": 0.125}}, "class_names": ["a"], '
+        '"preprocessing": {}}',
+        r"do not fit the network",
+    ),
+]
+
+
+@pytest.mark.parametrize(("metadata", "message"), BAD_METADATA)
+def test_hostile_metadata_of_safetensors(metadata: str, message: str, network: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / "bad.safetensors"
+    safetensors.torch.save_file(network.state_dict(), path, metadata={"videosoft": metadata})
+    with pytest.raises(InputError, match=message):
+        load_checkpoint(path)
+
+
 class Hostile:
     def __reduce__(self) -> tuple:
         return (Path.touch, (Path("pwned"),))
@@ -149,11 +204,12 @@ def test_weights_that_overflow_are_not_exported(network: nn.Module, tmp_path: Pa
     assert exported["state_dict"]["network.fc.bias"].isfinite().all()
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 truncated"])
-def test_files_of_another_kind_are_refused(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "noise.ckpt"
+@pytest.mark.parametrize("suffix", ["ckpt", "safetensors"])
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 truncated", b"\xff" * 64])
+def test_files_of_another_kind_are_refused(content: bytes, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"noise.{suffix}"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"noise\.ckpt"):
+    with pytest.raises(InputError, match=rf"noise\.{suffix}"):
         load_checkpoint(path)
 
 

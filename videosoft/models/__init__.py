@@ -15,12 +15,17 @@ from videosoft.models.checkpoint import (
     export_weights,
     load_checkpoint,
 )
+from videosoft.models.head_rows import HeadPolicy
+from videosoft.models.inflation import Inflation
 from videosoft.models.pretrained import PretrainedReport, load_pretrained
 from videosoft.models.registry import create_model, list_models, register_model
 from videosoft.models.size import count_macs, count_parameters
+from videosoft.models.weight_files import read_weight_file, write_weight_file
 
 __all__ = [
     "CHECKPOINT_FORMAT_VERSION",
+    "HeadPolicy",
+    "Inflation",
     "LoadedModel",
     "PretrainedReport",
     "count_macs",
@@ -31,5 +36,7 @@ __all__ = [
     "list_models",
     "load_checkpoint",
     "load_pretrained",
+    "read_weight_file",
     "register_model",
+    "write_weight_file",
 ]

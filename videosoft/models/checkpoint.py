@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from videosoft._version import __version__
 from videosoft.errors import InputError
 from videosoft.models.registry import create_model
+from videosoft.models.weight_files import CARD_KEY, NETWORK_PREFIX, read_weight_file
 
 CHECKPOINT_FORMAT_VERSION = 1
-CARD_KEY = "videosoft"
-NETWORK_PREFIX = "network."
 
 
 @dataclass(frozen=True)
@@ -59,35 +58,16 @@ def create_checkpoint_card(
     }
 
 
-def read_torch_file(path: str | Path) -> dict[str, Any]:
-    """Read a file of ``torch.save`` that holds a dict, with ``weights_only=True``: a hostile file runs no code.
-
-    Raises:
-        InputError: when there is no such file, or it is something else.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"checkpoint {path} does not exist or is not a file.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or foreign file makes the unpickler fail in any way there is
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"{path} is not a checkpoint that can be read safely (weights only, no pickled code): {reason}"
-        ) from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}, not a checkpoint dictionary.")
-    return content
-
-
 def load_checkpoint(path: str | Path) -> LoadedModel:
     """Rebuild the network of a checkpoint that ``lightning fit`` wrote, without Lightning and without any config.
+
+    What ``tools/export_weights.py`` makes of one is read as well, safetensors too.
 
     Raises:
         InputError: when the file is missing or damaged, was not written by videosoft, is of a newer format, or its
             weights do not fit the network that it names.
     """
-    content = read_torch_file(path)
+    content = read_weight_file(path)
     card = content.get(CARD_KEY)
     if not isinstance(card, dict):
         raise InputError(
@@ -182,7 +162,7 @@ def export_weights(path: str | Path, *, dtype: torch.dtype = torch.float16) -> d
         InputError: when the checkpoint cannot be used, see :func:`load_checkpoint`, or a weight overflows in ``dtype``.
     """
     load_checkpoint(path)
-    content = read_torch_file(path)
+    content = read_weight_file(path)
     state = {
         key: value.to(dtype) if value.is_floating_point() else value
         for key, value in content["state_dict"].items()
