@@ -169,10 +169,11 @@ def test_numbers_of_devices_that_are_none(
     assert f"{devices!r} is neither a number of devices, at least 1, nor auto" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["small.ckpt", "small.safetensors"])
 def test_export_weights_is_small_and_gives_the_same_answers(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = tmp_path / "small.ckpt"
+    small = tmp_path / name
     assert run_tool(monkeypatch, "export_weights.py", "--ckpt_path", checkpoint, "--output", small) == 0
     assert small.stat().st_size < 0.7 * checkpoint.stat().st_size
     a, b = load_checkpoint(checkpoint), load_checkpoint(small)

@@ -1,6 +1,7 @@
 """The Lightning module: a thin coat around a network of videosoft.models."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +9,7 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,8 +18,9 @@ from torchmetrics.classification import MulticlassAccuracy
 from videosoft.data import ClipBatch, Preprocessing, mix_batch, normalize_clip
 from videosoft.errors import InputError
 from videosoft.evaluation import average_views
-from videosoft.models import LoadedModel, create_checkpoint_card, create_model
+from videosoft.models import HeadPolicy, Inflation, LoadedModel, PretrainedReport, create_checkpoint_card, create_model
 from videosoft.training.datamodule import KineticsDataModule
+from videosoft.training.pretrained import start_from_pretrained
 from videosoft.training.schedules import ScheduleConfig, create_schedule
 from videosoft.training.validation_metrics import ValidationMetrics
 
@@ -32,6 +35,13 @@ class NetworkConfig:
         pool_kernel: null keeps the stem pool's window; 2 is the published swap, SoftPool(2, 2) without padding.
         width: factor on every number of channels.
         options: further arguments of that network's builder, such as dropout.
+        pretrained: file of weights to start from; a resumed training and a test do not need it any more.
+        pretrained_head: "strict" wants a classifier of the same classes, "by_name" takes the rows of those that are,
+            "fresh" none.
+        pretrained_classes: file with the names of the pretrained classes (one a line, or JSON), where the weights carry
+            none.
+        pretrained_partial: take what fits of the weights, though not everything does.
+        pretrained_inflation: how 2-D kernels of an ImageNet ResNet-50 become 3-D ones.
     """
 
     name: str = "r3d50"
@@ -39,6 +49,11 @@ class NetworkConfig:
     pool_kernel: int | None = None
     width: float = 1.0
     options: dict[str, Any] = field(default_factory=dict)
+    pretrained: str | None = None
+    pretrained_head: HeadPolicy = "strict"
+    pretrained_classes: str | None = None
+    pretrained_partial: bool = False
+    pretrained_inflation: Inflation = "average"
 
     def __post_init__(self) -> None:
         if own := sorted({"name", "num_classes", "pool", "pool_kernel", "width"} & set(self.options)):
@@ -47,6 +62,23 @@ class NetworkConfig:
     def to_model_kwargs(self) -> dict[str, Any]:
         """The arguments of ``create_model`` besides the name and the number of classes."""
         return {"pool": self.pool, "pool_kernel": self.pool_kernel, "width": self.width, **self.options}
+
+    def load_pretrained(
+        self, network: nn.Module, class_names: Sequence[str], *, check_only: bool = False
+    ) -> PretrainedReport | None:
+        """Give ``network`` the weights to start from, if any are named."""
+        if self.pretrained is None:
+            return None
+        return start_from_pretrained(
+            network,
+            self.pretrained,
+            class_names=class_names,
+            head=self.pretrained_head,
+            classes=self.pretrained_classes,
+            partial=self.pretrained_partial,
+            inflation=self.pretrained_inflation,
+            check_only=check_only,
+        )
 
 
 class VideoClassifier(L.LightningModule):
@@ -62,6 +94,7 @@ class VideoClassifier(L.LightningModule):
 
     Attributes:
         recipe: the resolved config, as plain types, which every checkpoint carries; set by the command line.
+        is_resumed: the network's weights will come out of a checkpoint, so that no pretrained ones are needed.
     """
 
     def __init__(
@@ -81,6 +114,7 @@ class VideoClassifier(L.LightningModule):
         self.network: nn.Module | None = None
         self.class_names: tuple[str, ...] = ()
         self.recipe: dict[str, Any] = {}
+        self.is_resumed = False
         self.preprocessing: Preprocessing | None = None
 
     @classmethod
@@ -97,10 +131,10 @@ class VideoClassifier(L.LightningModule):
         self._use_network(loaded.network, loaded.class_names, Preprocessing.from_dict(loaded.preprocessing))
 
     def check_network(self, data: KineticsDataModule) -> None:
-        """See that the network can be built and takes clips of this data, without memory or arithmetic.
+        """See that the network can be built, takes clips of this data and pretrained weights, without arithmetic.
 
         Raises:
-            InputError: it cannot, or the data has a single class.
+            InputError: it cannot, the weights do not fit, or the data has a single class.
         """
         config, size = self.network_config, data.preprocessing
         if len(data.class_names) < 2:
@@ -116,6 +150,8 @@ class VideoClassifier(L.LightningModule):
                 f"{config.name} with {config.to_model_kwargs()} does not take clips of {size.num_frames} x "
                 f"{size.crop} x {size.crop}: {error}"
             ) from error
+        if not self.is_resumed:
+            config.load_pretrained(network, data.class_names, check_only=True)
 
     def configure_model(self) -> None:
         if self.network is not None:
@@ -123,6 +159,8 @@ class VideoClassifier(L.LightningModule):
         data = self._datamodule
         config = self.network_config
         network = create_model(config.name, num_classes=len(data.class_names), **config.to_model_kwargs())
+        if not self.is_resumed and (report := config.load_pretrained(network, data.class_names)):
+            rank_zero_info(str(report))
         self._use_network(network, data.class_names, data.preprocessing)
 
     def forward(self, video: Tensor) -> Tensor:

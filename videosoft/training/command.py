@@ -115,6 +115,7 @@ class VideosoftCLI(LightningCLI):
         self._loaded = self._load_checkpoint()
         if self._loaded is not None:
             self.datamodule.use_class_names(self._loaded.class_names)
+            self.model.is_resumed = True
         self.datamodule.setup(self.subcommand)
         if self._loaded is None or self.subcommand == "fit":
             self.model.check_network(self.datamodule)
