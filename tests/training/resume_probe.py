@@ -27,12 +27,12 @@ class StepRecorder(L.Callback):
             file.write(json.dumps(step) + "\n")
 
 
-class KillAtStep(L.Callback):
-    """SIGKILL this process at the start of a step: nothing can be cleaned up."""
+class KillAt(L.Callback):
+    """SIGKILL this process where ``hook`` is called after a number of steps: nothing can be cleaned up."""
 
-    def __init__(self, step: int) -> None:
-        self.step = step
+    def __init__(self, hook: str, step: int) -> None:
+        def kill(trainer: L.Trainer, *args: Any) -> None:
+            if trainer.global_step == step:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGKILL)
+        setattr(self, hook, kill)

@@ -1,4 +1,4 @@
-"""Kill a training in the middle of an epoch, resume it, and see it go on exactly: the same videos, the same draws."""
+"""Kill a training, resume it, and see it go on exactly: the same videos, draws and weights, bit by bit."""
 
 import contextlib
 import csv
@@ -8,14 +8,22 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+import torch
 import yaml
+from lightning_runs import run_lightning
 
-NUM_VIDEOS, NUM_EPOCHS = 17, 3
-KILLED_AT, CHECKPOINT_EVERY = 6, 2  # of 12 steps; 4 an epoch
+NUM_VIDEOS, NUM_EPOCHS, STEPS_PER_EPOCH, CHECKPOINT_EVERY = 17, 3, 4, 2
+
+# Where it is killed -> hook, steps taken by then, steps that the last checkpoint holds.
+KILLS = {
+    "in the second epoch": ("on_train_batch_start", 7, 6),
+    "in the second validation": ("on_validation_start", 8, 8),
+}
 
 pytestmark = pytest.mark.slow
 
@@ -42,18 +50,32 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def fit(root: Path, folder: Path, *, num_processes: int, num_workers: int, arguments: list[str], kill: bool) -> int:
-    """Run `lightning fit` with the recorder; the folder gets the records and the run."""
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Any:
+    """As many threads as the other processes have: the sums of a convolution depend on it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def prepare_fit(
+    root: Path, folder: Path, *, num_processes: int, num_workers: int = 0, kill: tuple[str, int] | None = None
+) -> list[str]:
+    """The arguments of a `lightning fit` with the recorder; the folder gets the config, the records and the run."""
     folder.mkdir(exist_ok=True)
-    callbacks: list[dict[str, object]] = [
+    callbacks: list[dict[str, Any]] = [
         {"class_path": "resume_probe.StepRecorder", "init_args": {"folder": str(folder)}}
     ]
-    if kill:
-        callbacks.append({"class_path": "resume_probe.KillAtStep", "init_args": {"step": KILLED_AT}})
+    if kill is not None:
+        callbacks.append({"class_path": "resume_probe.KillAt", "init_args": {"hook": kill[0], "step": kill[1]}})
     config = {
         "seed_everything": 4,
-        "run": {"wandb": "off", "checkpoint_every": CHECKPOINT_EVERY},
-        "model": {"network": {"name": "r3d50", "pool": "soft", "width": 0.0625}},
+        "run": {"wandb": "off", "checkpoint_every": CHECKPOINT_EVERY, "output": str(folder / "runs")},
+        "model": {
+            "network": {"name": "r3d50", "pool": "soft", "width": 0.0625, "options": {"dropout": 0.5}},
+            "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.01, "momentum": 0.9}},
+        },
         "data": {
             "root": str(root),
             "val_split": "train",
@@ -66,6 +88,7 @@ def fit(root: Path, folder: Path, *, num_processes: int, num_workers: int, argum
         "trainer": {
             "max_epochs": NUM_EPOCHS,
             "accelerator": "cpu",
+            "deterministic": True,
             "devices": num_processes,
             "strategy": "ddp" if num_processes > 1 else "auto",
             "enable_progress_bar": False,
@@ -76,13 +99,17 @@ def fit(root: Path, folder: Path, *, num_processes: int, num_workers: int, argum
     }
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "videosoft", "fit", "--config", str(path), "--run.output", str(folder / "runs")]
+    return ["fit", "--config", str(path)]
+
+
+def run_in_new_process(folder: Path, arguments: list[str]) -> int:
     environment = {
         **os.environ,
+        "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
     }
     process = subprocess.Popen(
-        [*command, *arguments],
+        [sys.executable, "-m", "videosoft", *arguments],
         cwd=folder,
         env=environment,
         start_new_session=True,
@@ -90,38 +117,75 @@ def fit(root: Path, folder: Path, *, num_processes: int, num_workers: int, argum
         stderr=subprocess.STDOUT,
     )
     code = process.wait(timeout=300)
-    if kill:  # what the killed process left behind: its fellow of a distributed run, its workers
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # what a killed process leaves behind: its fellows, its workers
+        os.killpg(process.pid, signal.SIGKILL)
     return code
 
 
-def read_steps(folder: Path, rank: int) -> list[dict[str, object]]:
+def read_steps(folder: Path, rank: int = 0) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / f"rank{rank}.jsonl").read_text().splitlines()]
 
 
-@pytest.fixture(scope="module", params=[1, 2])
-def whole(request: pytest.FixtureRequest, root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
-    """The number of processes, and the records of a training of that many that nobody killed."""
+def find_run(folder: Path) -> Path:
+    return folder / "runs" / "config" / "version_0"
+
+
+def assert_same_end(resumed: Path, whole: Path, *, num_saved: int) -> None:
+    """The checkpoints of two runs hold the same numbers: weights, optimiser, schedule, epochs.
+
+    All validations that the first ``num_saved`` steps had not come to are in the log, with the same result.
+    """
+    for name in ("last.ckpt", "best.ckpt"):
+        ends = [torch.load(find_run(run) / "checkpoints" / name, weights_only=True) for run in (resumed, whole)]
+        for key in ("epoch", "global_step", "lr_schedulers"):
+            assert ends[0][key] == ends[1][key], (name, key)
+        for key in ("state_dict", "optimizer_states"):
+            torch.testing.assert_close(ends[0][key], ends[1][key], rtol=0, atol=0)
+    metrics = []
+    for run in (resumed, whole):
+        with (find_run(run) / "metrics.csv").open() as file:
+            rows = [row for row in csv.DictReader(file) if row["val/loss"]]
+        metrics.append([(int(row["step"]) + 1, row["epoch"], row["val/loss"], row["val/1x1_top1"]) for row in rows])
+    assert metrics[0] == [row for row in metrics[1] if row[0] >= num_saved]
+    assert metrics[0]
+
+
+@pytest.fixture(scope="module")
+def whole(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that nobody killed."""
     folder = tmp_path_factory.mktemp("whole")
-    code = fit(root, folder, num_processes=request.param, num_workers=0, arguments=[], kill=False)
-    assert code == 0, (folder / "log.txt").read_text()
-    return request.param, folder
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert run_lightning(monkeypatch, *prepare_fit(root, folder, num_processes=1)) == 0
+    return folder
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_killed_epoch_goes_on_exactly(root: Path, tmp_path: Path, whole: tuple[int, Path], num_workers: int) -> None:
-    num_processes, whole_folder = whole
-    how = {"num_processes": num_processes, "num_workers": num_workers}
-    cut = tmp_path / "cut"
-    assert fit(root, cut, **how, arguments=[], kill=True) == -signal.SIGKILL
-    last = cut / "runs" / "config" / "version_0" / "checkpoints" / "last.ckpt"
-    resumed = tmp_path / "resumed"
-    code = fit(root, resumed, **how, arguments=["--ckpt_path", str(last)], kill=False)
-    assert code == 0, (resumed / "log.txt").read_text()
-    for rank in range(num_processes):
-        expected = read_steps(whole_folder, rank)
-        assert len(expected) == NUM_EPOCHS * 4
-        assert len({step["pixels"] for step in expected}) == len(expected)
-        assert read_steps(cut, rank)[: KILLED_AT - 1] == expected[: KILLED_AT - 1]
-        assert read_steps(resumed, rank) == expected[KILLED_AT:]
+@pytest.mark.parametrize("where", KILLS)
+def test_a_killed_training_goes_on_exactly(
+    root: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Killed with two workers, resumed without."""
+    hook, step, num_saved = KILLS[where]
+    cut, resumed = tmp_path / "cut", tmp_path / "resumed"
+    arguments = prepare_fit(root, cut, num_processes=1, num_workers=2, kill=(hook, step))
+    assert run_in_new_process(cut, arguments) == -signal.SIGKILL
+    arguments = prepare_fit(root, resumed, num_processes=1)
+    assert run_lightning(monkeypatch, *arguments, "--ckpt_path", find_run(cut)) == 0
+    expected = read_steps(whole)
+    assert len(expected) == NUM_EPOCHS * STEPS_PER_EPOCH
+    assert len({step["pixels"] for step in expected}) == len(expected)
+    assert read_steps(cut)[:step] == expected[:step]
+    assert read_steps(resumed) == expected[num_saved:]
+    assert_same_end(resumed, whole, num_saved=num_saved)
+
+
+def test_two_processes_go_on_exactly(root: Path, tmp_path: Path) -> None:
+    hook, step, num_saved = KILLS["in the second epoch"]
+    whole, cut, resumed = (tmp_path / name for name in ("whole", "cut", "resumed"))
+    assert run_in_new_process(whole, prepare_fit(root, whole, num_processes=2)) == 0, (whole / "log.txt").read_text()
+    arguments = prepare_fit(root, cut, num_processes=2, kill=(hook, step))
+    assert run_in_new_process(cut, arguments) == -signal.SIGKILL
+    arguments = [*prepare_fit(root, resumed, num_processes=2), "--ckpt_path", str(find_run(cut))]
+    assert run_in_new_process(resumed, arguments) == 0, (resumed / "log.txt").read_text()
+    for rank in range(2):
+        assert read_steps(resumed, rank) == read_steps(whole, rank)[num_saved:]
+    assert_same_end(resumed, whole, num_saved=num_saved)

@@ -67,16 +67,16 @@ class TrainingSampler(Sampler[list[ClipDraw]]):
         return max(1, self.num_videos // self.global_batch_size)
 
     def __iter__(self) -> Iterator[list[ClipDraw]]:
-        generator = torch.Generator().manual_seed(_mix_seeds(self.seed, self.epoch))
+        generator = torch.Generator().manual_seed(mix_seeds(self.seed, self.epoch))
         order = torch.randperm(self.num_videos, generator=generator).tolist()
         epoch = self.epoch
         for batch in range(self.first_batch, len(self)):
             start = batch * self.global_batch_size
             share = min(self.batch_size, (self.num_videos - start) // self.world_size)
             start += self.rank * share
-            yield [ClipDraw(index, _mix_seeds(self.seed, epoch, index)) for index in order[start : start + share]]
+            yield [ClipDraw(index, mix_seeds(self.seed, epoch, index)) for index in order[start : start + share]]
 
 
-def _mix_seeds(*numbers: int) -> int:
+def mix_seeds(*numbers: int) -> int:
     """One seed of 63 bits out of several numbers, by NumPy's SeedSequence."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -9,9 +9,11 @@ from typing import Any
 
 import lightning as L
 from jsonargparse.typing import NonNegativeInt, PositiveInt
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.plugins.io import CheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from videosoft.atomic_files import check_output_folder
@@ -26,7 +28,15 @@ from videosoft.training.callbacks import (
     HardClips,
     NetworkSummary,
     PredictionWriter,
+    StepSeed,
     TrainingProgressBar,
+)
+from videosoft.training.checkpoints import (
+    CHECKPOINTS_FOLDER,
+    AtomicCheckpointIO,
+    BestCheckpoint,
+    LastCheckpoint,
+    resolve_checkpoint,
 )
 from videosoft.training.classifier import VideoClassifier
 from videosoft.training.configuration import configuration_errors_as_input_errors
@@ -79,17 +89,31 @@ class VideosoftCLI(LightningCLI):
         )
         parser.add_argument("--run.tensorboard", type=bool, default=False, help="log for TensorBoard, too")
 
+    def before_instantiate_classes(self) -> None:
+        run = self._subconfig["run"]
+        run["name"] = run["name"] or _name_of_config(sys.argv)
+
     def instantiate_classes(self) -> None:
         super().instantiate_classes()
         dumped = self.parser.dump(self.config, format="json", skip_none=False)
         self.model.recipe = json.loads(dumped).get(self.subcommand, {})
 
-    def _load_checkpoint(self) -> LoadedModel | None:
-        """The checkpoint to resume or to evaluate, which must hold the network and the clips that the config names."""
-        ckpt_path = self._subconfig.get("ckpt_path")
-        if not ckpt_path:
+    def _find_checkpoint(self) -> Path | None:
+        """The file that ``--ckpt_path`` means, which takes its place in the config."""
+        named = self._subconfig.get("ckpt_path")
+        if not named:
             if self.subcommand != "fit":
                 raise InputError(f"`lightning {self.subcommand}` needs a trained network: pass --ckpt_path.")
+            return None
+        path = resolve_checkpoint(named, runs_dir=self._runs_dir, to_go_on=self.subcommand == "fit")
+        for config in (self.config, self.config_init):
+            config[self.subcommand]["ckpt_path"] = str(path) if path is not None else None
+        return path
+
+    def _load_checkpoint(self) -> LoadedModel | None:
+        """The checkpoint to resume or to evaluate, which must hold the network and the clips that the config names."""
+        ckpt_path = self._ckpt_path = self._find_checkpoint()
+        if ckpt_path is None:
             return None
         loaded = load_checkpoint(ckpt_path)
         if self.subcommand == "fit" and not loaded.metadata["is_resumable"]:
@@ -127,10 +151,11 @@ class VideosoftCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         self._prepare_data_and_network()
         run = self._subconfig["run"]
-        name = run["name"] = run["name"] or _name_of_config(sys.argv)
+        name = run["name"]
         csv_logger = create_csv_logger(run["output"], name, run["version"])
         run_dir = Path(csv_logger.log_dir)
-        if run_dir.exists() and any(run_dir.iterdir()):
+        # Only the first process of a run writes; it may have done so before the others look.
+        if getattr(rank_zero_only, "rank", 0) == 0 and run_dir.exists() and any(run_dir.iterdir()):
             raise InputError(
                 f"{run_dir} exists and is not empty: choose another --run.version, or leave it out for a new one."
             )
@@ -143,11 +168,8 @@ class VideosoftCLI(LightningCLI):
         configured = self._subconfig["trainer"]
         clip_rate = ClipRate()
         callbacks: list[L.Callback] = [
-            *(
-                _create_checkpointers(run_dir, run["checkpoint_every"])
-                if configured.get("enable_checkpointing") is not False
-                else []
-            ),
+            *self._create_checkpointers(run_dir),
+            StepSeed(),
             clip_rate,
             FailureLog(),
             PredictionWriter(
@@ -167,13 +189,33 @@ class VideosoftCLI(LightningCLI):
         with configuration_errors_as_input_errors():
             return super().instantiate_trainer(
                 logger=[*loggers, *self._find_configured_loggers()],
-                callbacks=[*callbacks, *self._find_configured_callbacks()],
+                callbacks=[*callbacks, *self._find_configured("callbacks")],
+                plugins=self._find_plugins(),
                 **kwargs,
             )
 
-    def _find_configured_callbacks(self) -> list[L.Callback]:
-        callbacks = self.config_init[self.subcommand]["trainer"]["callbacks"] or []
-        return callbacks if isinstance(callbacks, list) else [callbacks]
+    def _create_checkpointers(self, run_dir: Path) -> list[L.Callback]:
+        configured = self._subconfig["trainer"]
+        if configured.get("enable_checkpointing") is False or configured.get("fast_dev_run"):
+            return []
+        folder = run_dir / CHECKPOINTS_FOLDER
+        every_n_steps = self._subconfig["run"]["checkpoint_every"]
+        return [BestCheckpoint(folder, resumed=self._ckpt_path), LastCheckpoint(folder, every_n_steps=every_n_steps)]
+
+    def _find_plugins(self) -> list[Any]:
+        plugins = self._find_configured("plugins")
+        has_own = any(isinstance(plugin, CheckpointIO) for plugin in plugins)
+        return plugins if has_own else [*plugins, AtomicCheckpointIO()]
+
+    def _find_configured(self, key: str) -> list[Any]:
+        """What the config's trainer has for a key that takes one thing or a list."""
+        value = self.config_init[self.subcommand]["trainer"][key] or []
+        return value if isinstance(value, list) else [value]
+
+    @property
+    def _runs_dir(self) -> Path:
+        run = self._subconfig["run"]
+        return Path(run["output"]) / run["name"]
 
     def _find_configured_loggers(self) -> list[Logger]:
         logger = self.config_init[self.subcommand]["trainer"]["logger"]
@@ -213,22 +255,6 @@ def run_lightning_cli(cli: type[VideosoftCLI] = VideosoftCLI) -> None:
         if "/lightning/" not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).as_posix():
             raise
         raise InputError(str(error)) from error
-
-
-def _create_checkpointers(run_dir: Path, num_steps: int | None) -> list[ModelCheckpoint]:
-    """``best.ckpt`` by validation accuracy, and ``last.ckpt`` after every epoch and every ``num_steps`` steps.
-
-    Callbacks of their own, because ``save_last`` of the first would write only when there is a new best, and one that
-    counts steps leaves out the epoch's end.
-    """
-    common: dict[str, Any] = {"dirpath": run_dir / "checkpoints", "enable_version_counter": False}
-    checkpointers = [
-        ModelCheckpoint(filename="best", monitor="val/1x1_top1", mode="max", **common),
-        ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **common),
-    ]
-    if num_steps is not None:
-        checkpointers.append(ModelCheckpoint(filename="last", every_n_train_steps=num_steps, **common))
-    return checkpointers
 
 
 def _name_of_config(argv: list[str]) -> str:

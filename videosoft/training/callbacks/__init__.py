@@ -8,6 +8,7 @@ from videosoft.training.callbacks.hard_clips import HardClips
 from videosoft.training.callbacks.network_summary import NetworkSummary
 from videosoft.training.callbacks.prediction_writer import PredictionWriter
 from videosoft.training.callbacks.progress_bar import TrainingProgressBar
+from videosoft.training.callbacks.step_seed import StepSeed
 
 __all__ = [
     "ClipRate",
@@ -17,5 +18,6 @@ __all__ = [
     "HardClips",
     "NetworkSummary",
     "PredictionWriter",
+    "StepSeed",
     "TrainingProgressBar",
 ]
