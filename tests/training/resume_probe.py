@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,20 @@ class StepRecorder(L.Callback):
             file.write(json.dumps(step) + "\n")
 
 
-class KillAt(L.Callback):
-    """SIGKILL this process where ``hook`` is called after a number of steps: nothing can be cleaned up."""
+class SignalAt(L.Callback):
+    """Send a signal where ``hook`` is called after a number of steps.
 
-    def __init__(self, hook: str, step: int) -> None:
-        def kill(trainer: L.Trainer, *args: Any) -> None:
-            if trainer.global_step == step:
-                os.kill(os.getpid(), signal.SIGKILL)
+    Args:
+        number: of the signal; after SIGKILL nothing can be cleaned up.
+        hook: a method of callbacks.
+        step: optimiser steps made by then.
+        rank: the process that gets it.
+        to_group: whether the workers that load get it, too, as from a scheduler.
+    """
 
-        setattr(self, hook, kill)
+    def __init__(self, number: int, hook: str, step: int, rank: int = 0, to_group: bool = False) -> None:
+        def send(trainer: L.Trainer, *args: Any) -> None:
+            if trainer.global_step == step and trainer.global_rank == rank:
+                os.killpg(0, number) if to_group else os.kill(os.getpid(), number)
+
+        setattr(self, hook, send)

@@ -140,7 +140,7 @@ class FakeTrainer(SimpleNamespace):
             callback_metrics={},
         )
 
-    def save_checkpoint(self, path: Path) -> None:
+    def save_checkpoint(self, path: Path, weights_only: bool) -> None:
         callbacks = {self.callback.state_key: self.callback.state_dict()}
         AtomicCheckpointIO().save_checkpoint({"global_step": self.global_step, "callbacks": callbacks}, path)
 

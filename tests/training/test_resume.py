@@ -1,4 +1,4 @@
-"""Kill a training, resume it, and see it go on exactly: the same videos, draws and weights, bit by bit."""
+"""End a training anywhere, resume it, and see it go on exactly: the same videos, draws and weights, bit by bit."""
 
 import contextlib
 import csv
@@ -19,10 +19,23 @@ from lightning_runs import run_lightning
 
 NUM_VIDEOS, NUM_EPOCHS, STEPS_PER_EPOCH, CHECKPOINT_EVERY = 17, 3, 4, 2
 
-# Where it is killed -> hook, steps taken by then, steps that the last checkpoint holds.
-KILLS = {
-    "in the second epoch": ("on_train_batch_start", 7, 6),
-    "in the second validation": ("on_validation_start", 8, 8),
+# How it ends -> what sends which signal where; exit code; steps that the last checkpoint holds.
+ENDS: dict[str, tuple[dict[str, Any], int, int]] = {
+    "killed in an epoch": (
+        {"number": signal.SIGKILL, "hook": "on_train_batch_start", "step": 7},
+        -signal.SIGKILL,
+        6,
+    ),
+    "killed in a validation": (
+        {"number": signal.SIGKILL, "hook": "on_validation_start", "step": 8},
+        -signal.SIGKILL,
+        8,
+    ),
+    "terminated with its workers": (
+        {"number": signal.SIGTERM, "hook": "on_train_batch_start", "step": 6, "to_group": True},
+        128 + signal.SIGTERM,
+        7,
+    ),
 }
 
 pytestmark = pytest.mark.slow
@@ -60,15 +73,21 @@ def one_thread() -> Any:
 
 
 def prepare_fit(
-    root: Path, folder: Path, *, num_processes: int, num_workers: int = 0, kill: tuple[str, int] | None = None
+    root: Path,
+    folder: Path,
+    *,
+    num_processes: int = 1,
+    num_workers: int = 0,
+    end: dict[str, Any] | None = None,
+    **trainer_options: Any,
 ) -> list[str]:
     """The arguments of a `lightning fit` with the recorder; the folder gets the config, the records and the run."""
     folder.mkdir(exist_ok=True)
     callbacks: list[dict[str, Any]] = [
         {"class_path": "resume_probe.StepRecorder", "init_args": {"folder": str(folder)}}
     ]
-    if kill is not None:
-        callbacks.append({"class_path": "resume_probe.KillAt", "init_args": {"hook": kill[0], "step": kill[1]}})
+    if end is not None:
+        callbacks.append({"class_path": "resume_probe.SignalAt", "init_args": {**end, "number": int(end["number"])}})
     config = {
         "seed_everything": 4,
         "run": {"wandb": "off", "checkpoint_every": CHECKPOINT_EVERY, "output": str(folder / "runs")},
@@ -95,6 +114,7 @@ def prepare_fit(
             "limit_val_batches": 1,
             "num_sanity_val_steps": 0,
             "callbacks": callbacks,
+            **trainer_options,
         },
     }
     path = folder / "config.yaml"
@@ -155,37 +175,87 @@ def whole(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training that nobody killed."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        assert run_lightning(monkeypatch, *prepare_fit(root, folder, num_processes=1)) == 0
+        assert run_lightning(monkeypatch, *prepare_fit(root, folder)) == 0
     return folder
 
 
-@pytest.mark.parametrize("where", KILLS)
-def test_a_killed_training_goes_on_exactly(
-    root: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+@pytest.mark.parametrize("how", ENDS)
+def test_a_training_that_ended_goes_on_exactly(
+    root: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """Killed with two workers, resumed without."""
-    hook, step, num_saved = KILLS[where]
+    """Ended with two workers, resumed without."""
+    end, code, num_saved = ENDS[how]
     cut, resumed = tmp_path / "cut", tmp_path / "resumed"
-    arguments = prepare_fit(root, cut, num_processes=1, num_workers=2, kill=(hook, step))
-    assert run_in_new_process(cut, arguments) == -signal.SIGKILL
-    arguments = prepare_fit(root, resumed, num_processes=1)
-    assert run_lightning(monkeypatch, *arguments, "--ckpt_path", find_run(cut)) == 0
+    arguments = prepare_fit(root, cut, num_workers=2, end=end)
+    assert run_in_new_process(cut, arguments) == code, (cut / "log.txt").read_text()
+    assert run_lightning(monkeypatch, *prepare_fit(root, resumed), "--ckpt_path", find_run(cut)) == 0
     expected = read_steps(whole)
     assert len(expected) == NUM_EPOCHS * STEPS_PER_EPOCH
     assert len({step["pixels"] for step in expected}) == len(expected)
-    assert read_steps(cut)[:step] == expected[:step]
+    assert read_steps(cut)[:num_saved] == expected[:num_saved]
     assert read_steps(resumed) == expected[num_saved:]
     assert_same_end(resumed, whole, num_saved=num_saved)
 
 
-def test_two_processes_go_on_exactly(root: Path, tmp_path: Path) -> None:
-    hook, step, num_saved = KILLS["in the second epoch"]
+def test_two_processes_go_on_exactly_where_one_was_terminated(root: Path, tmp_path: Path) -> None:
     whole, cut, resumed = (tmp_path / name for name in ("whole", "cut", "resumed"))
-    assert run_in_new_process(whole, prepare_fit(root, whole, num_processes=2)) == 0, (whole / "log.txt").read_text()
-    arguments = prepare_fit(root, cut, num_processes=2, kill=(hook, step))
-    assert run_in_new_process(cut, arguments) == -signal.SIGKILL
+    arguments = prepare_fit(root, whole, num_processes=2)
+    assert run_in_new_process(whole, arguments) == 0, (whole / "log.txt").read_text()
+    end = {"number": signal.SIGTERM, "hook": "on_train_batch_start", "step": 6, "rank": 1}
+    arguments = prepare_fit(root, cut, num_processes=2, end=end)
+    assert run_in_new_process(cut, arguments) == 128 + signal.SIGTERM, (cut / "log.txt").read_text()
     arguments = [*prepare_fit(root, resumed, num_processes=2), "--ckpt_path", str(find_run(cut))]
     assert run_in_new_process(resumed, arguments) == 0, (resumed / "log.txt").read_text()
     for rank in range(2):
-        assert read_steps(resumed, rank) == read_steps(whole, rank)[num_saved:]
-    assert_same_end(resumed, whole, num_saved=num_saved)
+        assert read_steps(resumed, rank) == read_steps(whole, rank)[7:]
+    assert_same_end(resumed, whole, num_saved=7)
+
+
+# Each row: what sends which signal where, further trainer options, exit code, steps that the last checkpoint holds.
+SIGNALS: list[tuple[dict[str, Any], dict[str, Any], int, int]] = [
+    ({"number": signal.SIGINT, "hook": "on_train_batch_start", "step": 0}, {}, 128 + signal.SIGINT, 1),
+    ({"number": signal.SIGINT, "hook": "on_validation_batch_start", "step": 4}, {}, 128 + signal.SIGINT, 4),
+    (
+        {"number": signal.SIGTERM, "hook": "on_train_batch_start", "step": 0},
+        {"accumulate_grad_batches": 3},
+        128 + signal.SIGTERM,
+        1,
+    ),
+    ({"number": signal.SIGUSR1, "hook": "on_train_batch_start", "step": 1}, {}, 128 + signal.SIGUSR1, 2),
+]
+
+
+@pytest.mark.parametrize(("end", "options", "code", "num_saved"), SIGNALS)
+def test_a_signal_ends_the_training_after_its_step(
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    end: dict[str, Any],
+    options: dict[str, Any],
+    code: int,
+    num_saved: int,
+) -> None:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    if end["number"] == signal.SIGUSR1:
+        pretend_slurm(tmp_path, monkeypatch)
+    assert run_lightning(monkeypatch, *prepare_fit(root, tmp_path, end=end, **options)) == code
+    last = torch.load(find_run(tmp_path) / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == num_saved
+    printed = capfd.readouterr().err
+    assert f"ended after step {num_saved}; --ckpt_path {find_run(tmp_path)} goes on from there" in printed
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+    if end["number"] == signal.SIGUSR1:
+        assert (tmp_path / "scontrol.txt").read_text() == "requeue 71234\n"
+        assert "SLURM job 71234: put back into the queue" in printed
+
+
+def pretend_slurm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job with one task, and an `scontrol` that writes down what it is told."""
+    for name, value in (("NTASKS", 1), ("JOB_ID", 71234), ("PROCID", 0), ("LOCALID", 0), ("NODEID", 0)):
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    monkeypatch.setenv("SLURM_JOB_NAME", "train")
+    script = folder / "scontrol"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {folder}/scontrol.txt\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")

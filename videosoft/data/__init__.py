@@ -16,7 +16,7 @@ from videosoft.data.decoding import DecoderName, ShortVideoError, VideoDecodeErr
 from videosoft.data.evaluation_sampler import EvaluationSampler
 from videosoft.data.guard import DecodeCrashError, DecodeTimeoutError, GuardedLoader
 from videosoft.data.litdata_source import LitDataSource
-from videosoft.data.loader import ResumableLoader
+from videosoft.data.loader import ResumableLoader, leave_signals_to_the_trainer
 from videosoft.data.manifest import Manifest, read_manifest, write_manifest
 from videosoft.data.preprocessing import KINETICS_MEAN, KINETICS_STD, Preprocessing, Sampling, normalize_clip
 from videosoft.data.samplers import ClipDraw, TrainingSampler
@@ -73,6 +73,7 @@ __all__ = [
     "collate_clips",
     "compute_coverage",
     "describe_coverage",
+    "leave_signals_to_the_trainer",
     "load_clips",
     "load_views",
     "loop_clip",

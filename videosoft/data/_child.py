@@ -32,7 +32,7 @@ _PR_SET_PDEATHSIG = 1
 # How long a killed process may take to end; one that waits for a dead network disk cannot be killed at all.
 _SECONDS_TO_DIE = 1.0
 
-_RESET_SIGNALS = ("SEGV", "BUS", "FPE", "ILL", "ABRT", "TERM", "HUP", "QUIT", "USR1", "USR2", "ALRM", "CHLD", "PIPE")
+_RESET_SIGNALS = ("SEGV", "BUS", "FPE", "ILL", "ABRT", "TERM", "HUP", "QUIT", "ALRM", "CHLD", "PIPE")
 
 
 class ChildDiedError(Exception):
@@ -187,7 +187,12 @@ def _prepare_process(parent_pid: int) -> None:
     signal.set_wakeup_fd(-1)
     for name in _RESET_SIGNALS:
         signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    for number in (
+        signal.SIGINT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+    ):  # Ctrl-C, a scheduler's warning: the parent's business
+        signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no dump of all memory for each bad video
     torch.set_num_threads(1)  # OpenMP's threads do not survive a fork; a DataLoader's workers are the threads
 

@@ -1,5 +1,6 @@
 """Training batches that go on in the middle of an epoch (docs/decisions/0011-resuming-an-epoch.md)."""
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -84,6 +85,13 @@ class ResumableLoader:
 
     def _add_waiting(self, seconds: float) -> None:
         self.seconds_waited += seconds
+
+
+def leave_signals_to_the_trainer(worker_id: int) -> None:
+    """A DataLoader's ``worker_init_fn``: Ctrl-C and a scheduler's warning go to all processes and concern only one."""
+    for name in ("SIGINT", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _timed(batches: Iterator[Any], add_seconds: Callable[[float], None]) -> Iterator[Any]:

@@ -36,6 +36,7 @@ from videosoft.training.checkpoints import (
     AtomicCheckpointIO,
     BestCheckpoint,
     LastCheckpoint,
+    SaveOnSignal,
     resolve_checkpoint,
 )
 from videosoft.training.classifier import VideoClassifier
@@ -200,7 +201,8 @@ class VideosoftCLI(LightningCLI):
             return []
         folder = run_dir / CHECKPOINTS_FOLDER
         every_n_steps = self._subconfig["run"]["checkpoint_every"]
-        return [BestCheckpoint(folder, resumed=self._ckpt_path), LastCheckpoint(folder, every_n_steps=every_n_steps)]
+        last = LastCheckpoint(folder, every_n_steps=every_n_steps)
+        return [BestCheckpoint(folder, resumed=self._ckpt_path), last, SaveOnSignal(last)]
 
     def _find_plugins(self) -> list[Any]:
         plugins = self._find_configured("plugins")

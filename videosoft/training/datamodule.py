@@ -26,6 +26,7 @@ from videosoft.data import (
     VideoStorage,
     collate_clips,
     describe_coverage,
+    leave_signals_to_the_trainer,
 )
 from videosoft.errors import InputError
 
@@ -197,6 +198,7 @@ class KineticsDataModule(L.LightningDataModule):
             data_hash=dataset.manifest_hash,
             num_workers=self.num_workers,
             collate_fn=collate_clips,
+            worker_init_fn=leave_signals_to_the_trainer,
             persistent_workers=self.num_workers > 0,
         )
         if self._loader_state is not None:
@@ -287,6 +289,7 @@ class KineticsDataModule(L.LightningDataModule):
             sampler=sampler,
             num_workers=self.num_workers,
             collate_fn=collate_clips,
+            worker_init_fn=leave_signals_to_the_trainer,
             persistent_workers=self.num_workers > 0 and role != "test",
             pin_memory=False,
         )

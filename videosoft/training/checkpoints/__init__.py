@@ -3,6 +3,7 @@
 from videosoft.training.checkpoints.atomic_io import AtomicCheckpointIO, save_checkpoint
 from videosoft.training.checkpoints.best import BestCheckpoint
 from videosoft.training.checkpoints.finding import find_damage, find_newest_checkpoint, resolve_checkpoint
+from videosoft.training.checkpoints.interruption import SaveOnSignal
 from videosoft.training.checkpoints.last import LastCheckpoint
 from videosoft.training.checkpoints.names import CHECKPOINTS_FOLDER
 
@@ -11,6 +12,7 @@ __all__ = [
     "AtomicCheckpointIO",
     "BestCheckpoint",
     "LastCheckpoint",
+    "SaveOnSignal",
     "find_damage",
     "find_newest_checkpoint",
     "resolve_checkpoint",

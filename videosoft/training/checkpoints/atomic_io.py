@@ -49,7 +49,7 @@ def save_checkpoint(trainer: L.Trainer, path: Path) -> None:
     """
     failure: InputError | None = None
     try:
-        trainer.save_checkpoint(path)
+        trainer.save_checkpoint(path, weights_only=False)
     except InputError as error:
         failure = error
         trainer.strategy.barrier("Trainer.save_checkpoint")  # where the others wait

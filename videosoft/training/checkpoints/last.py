@@ -33,7 +33,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step == self._saved_step or not is_step_complete(trainer, batch_idx):
+        if self.is_saved(trainer) or not is_step_complete(trainer, batch_idx):
             return
         is_due = self._every_n_steps is not None and trainer.global_step % self._every_n_steps == 0
         is_end = trainer.global_step == trainer.max_steps
@@ -47,6 +47,10 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         if self._is_before_validation:
             _mark_validation_as_due(checkpoint)
+
+    def is_saved(self, trainer: L.Trainer) -> bool:
+        """Whether the file holds the step that was made last."""
+        return trainer.global_step == self._saved_step
 
     def save_after_step(self, trainer: L.Trainer) -> None:
         """Write the file in ``on_train_batch_end``, after all other callbacks have done theirs."""
