@@ -132,7 +132,7 @@ def read_validation(folder: Path) -> dict[str, float]:
 
 
 def read_hard_clips(folder: Path) -> dict[str, float]:
-    with (folder / "hard_clips" / "clips.csv").open() as file:
+    with (folder / "validation" / "hard_clips.csv").open() as file:
         return {row["video_id"]: float(row["loss"]) for row in csv.DictReader(file)}
 
 
@@ -171,7 +171,10 @@ def test_two_processes_validate_as_one(config: Path, tmp_path: Path, monkeypatch
     assert set(expected) == {"val/loss", "val/1x1_top1", "val/1x1_top5"}
     assert found.pop("val/loss") == pytest.approx(expected.pop("val/loss"), rel=1e-5)
     assert found == expected
-    hard_clips = [read_hard_clips(folder) for folder in (fitted, tmp_path / "one" / "tiny" / "version_0")]
+    folders = (fitted, tmp_path / "one" / "tiny" / "version_0")
+    matrices = [(folder / "validation" / "confusion_matrix.csv").read_text() for folder in folders]
+    assert matrices[0] == matrices[1]
+    hard_clips = [read_hard_clips(folder) for folder in folders]
     assert len(hard_clips[0]) == NUM_VIDEOS - 2
     assert hard_clips[0] == pytest.approx(hard_clips[1], rel=1e-4)
     with (fitted / "failures.csv").open() as file:

@@ -103,14 +103,14 @@ def test_files_and_loggers_have_them_without_formulas_and_escape_codes(tmp_path:
     trainer = create_trainer(tmp_path, logger)
     run_validation(trainer, callback, classifier)
     run_validation(trainer, callback, classifier)  # the second takes the first one's place
-    with (tmp_path / "hard_clips" / "clips.csv").open(encoding="utf-8") as file:
+    with (tmp_path / "validation" / "hard_clips.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["video_id"] for row in rows] == ["v3", "v1", "v2"]
     assert [row["label_name"] for row in rows] == ["�[31m<b>red</b>�", "'=cmd()", "�[31m<b>red</b>�"]
     assert rows[0]["prediction_name"] == "'=cmd()"
     assert float(rows[0]["loss"]) == pytest.approx(math.log(2 + math.exp(5)), rel=1e-4)
     assert rows[0]["path"] == "/data/v3.mp4"
-    assert Image.open(tmp_path / "hard_clips" / "sheet.png").size[0] > 800
+    assert Image.open(tmp_path / "validation" / "hard_clips.png").size[0] > 800
     (_, (key, stills, captions, sheet, step)) = logger.shown
     assert (key, step, len(stills), len(captions)) == ("val/hard_clips", 7, 3, 3)
     assert stills[0].shape == (16, 16, 3)
@@ -119,7 +119,7 @@ def test_files_and_loggers_have_them_without_formulas_and_escape_codes(tmp_path:
 
 
 def test_a_folder_that_cannot_be_written_costs_a_warning(tmp_path: Path) -> None:
-    (tmp_path / "hard_clips").touch()
+    (tmp_path / "validation").touch()
     logger = PictureLogger()
     run_validation(create_trainer(tmp_path, logger), HardClips(2), create_classifier())
     assert len(logger.shown) == 1

@@ -89,7 +89,7 @@ def test_tensorboard_has_all_metrics(run_dir: Path) -> None:
     events = EventAccumulator(str(run_dir / "tensorboard")).Reload()
     assert set(events.Tags()["scalars"]) >= LOGGED
     assert len(events.Scalars("val/1x1_top1")) == 2
-    assert len(events.Images("val/hard_clips")) == 2
+    assert len(events.Images("val/hard_clips")) == len(events.Images("val/confusion_matrix")) == 2
 
 
 def test_the_wandb_folder_is_complete(run_dir: Path) -> None:
@@ -105,7 +105,7 @@ def test_the_wandb_folder_is_complete(run_dir: Path) -> None:
     configured = {item.key: json.loads(item.value_json) for record in records for item in record.config.update}
     assert configured["model"]["optimizer"]["init_args"]["lr"] == 0.01
     images = [record.files.files[0].path for record in records if record.WhichOneof("record_type") == "files"]
-    assert any("hard_clips" in path for path in images)
+    assert all(any(name in path for path in images) for name in ("hard_clips", "confusion_matrix"))
     assert all((folder / "files" / path).is_file() for path in images)
     # Files of artifacts lie in the user's home, and would be missed by `wandb sync` on another machine.
     assert "artifact" not in kinds

@@ -22,6 +22,7 @@ from videosoft.errors import InputError
 from videosoft.models import LoadedModel, load_checkpoint
 from videosoft.training.callbacks import (
     ClipRate,
+    ConfusionLog,
     FailureLog,
     GpuMemory,
     GradientNorm,
@@ -179,6 +180,8 @@ class VideosoftCLI(LightningCLI):
                 command=shlex.join(["lightning", *sys.argv[1:]]),
             ),
         ]
+        if self.subcommand in ("fit", "validate"):
+            callbacks.append(ConfusionLog())
         if run["hard_clips"]:
             callbacks.append(HardClips(run["hard_clips"]))
         if is_fit:

@@ -1,6 +1,7 @@
 """What a run reports besides its metrics, one callback a file."""
 
 from videosoft.training.callbacks.clip_rate import ClipRate
+from videosoft.training.callbacks.confusion_log import ConfusionLog
 from videosoft.training.callbacks.failure_log import FailureLog
 from videosoft.training.callbacks.gpu_memory import GpuMemory
 from videosoft.training.callbacks.gradient_norm import GradientNorm
@@ -12,6 +13,7 @@ from videosoft.training.callbacks.step_seed import StepSeed
 
 __all__ = [
     "ClipRate",
+    "ConfusionLog",
     "FailureLog",
     "GpuMemory",
     "GradientNorm",

@@ -16,7 +16,7 @@ NUM_COLUMNS = 4
 # Inches.
 CELL_WIDTH, GAP, MARGIN = 2.0, 0.2, 0.2
 TITLE_HEIGHT, LINE_HEIGHT = 0.35, 0.17
-TITLE_POINTS, TEXT_POINTS = 11.0, 8.5
+TITLE_POINTS, TEXT_POINTS, ID_POINTS = 11.0, 8.5, 7.0
 WRONG_COLOR, RIGHT_COLOR = "#b00020", "#1b5e20"
 
 
@@ -53,7 +53,7 @@ def draw_hard_clips(clips: Sequence[HardClip], class_names: Sequence[str], title
         predicted = class_names[clip.prediction]
         color = RIGHT_COLOR if predicted == clip.label_name else WRONG_COLOR
         y = top + still_height + LINE_HEIGHT
-        draw_line(left, y, clip.video_id, CELL_WIDTH, weight="bold")
+        draw_line(left, y, clip.video_id, CELL_WIDTH, ID_POINTS)
         draw_line(left, y + LINE_HEIGHT, f"is {clip.label_name} ({clip.label_probability:.2f})", CELL_WIDTH)
         taken_for = f"taken for {predicted} ({clip.probability:.2f})"
         draw_line(left, y + 2 * LINE_HEIGHT, taken_for, CELL_WIDTH, color=color)

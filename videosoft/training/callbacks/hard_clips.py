@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.utilities import rank_zero_info
 from PIL import Image
 
 from videosoft.atomic_files import replace_when_done
 from videosoft.data import ClipBatch
-from videosoft.data.coverage import guard_cell
-from videosoft.errors import InputError
 from videosoft.explain.rendering import clean_text
+from videosoft.spreadsheets import guard_cell
 from videosoft.training.callbacks.hard_clip_sheet import draw_hard_clips
 from videosoft.training.callbacks.hardest_clips import HardClip, HardestClips
+from videosoft.training.callbacks.validation_folder import (
+    describe_moment,
+    find_validation_folder,
+    get_log_step,
+    warn_if_full,
+)
 from videosoft.training.classifier import VideoClassifier
 from videosoft.training.loggers import TolerantLogger
 from videosoft.training.processes import gather_rows
@@ -25,9 +29,9 @@ COLUMNS = ("video_id", "label_name", "prediction_name", "probability", "label_pr
 
 
 class HardClips(L.Callback):
-    """Keep the clips of the largest loss of the last validation, as ``hard_clips/clips.csv`` and ``sheet.png``.
+    """Keep the clips of the largest loss of the last validation as ``validation/hard_clips.csv`` and ``.png``.
 
-    They lie in the run's folder; loggers get each validation's.
+    Loggers get each validation's.
 
     Args:
         num_clips: how many, at least one.
@@ -50,22 +54,22 @@ class HardClips(L.Callback):
         if trainer.sanity_checking:
             return
         assert isinstance(pl_module, VideoClassifier)
-        log_dir = trainer.log_dir  # all processes must ask: it is the first one's, and handed round
+        folder = find_validation_folder(trainer)
         rows = gather_rows(trainer, [{"clip": clip} for clip in self._hardest.list()])
         clips = _choose_hardest([row["clip"] for row in rows], self._num_clips)
         if not clips:
             return
-        # Lightning counts so what is logged in a validation.
-        step = max(0, trainer.global_step - 1)
-        when = f" after step {trainer.global_step} (epoch {trainer.current_epoch})" if trainer.global_step else ""
-        sheet = draw_hard_clips(clips, pl_module.class_names, f"the {len(clips)} hardest clips of the validation{when}")
-        table = [_create_row(clip, pl_module.class_names) for clip in clips]
-        if log_dir is not None:
-            _write_files(Path(log_dir, "hard_clips"), table, Image.fromarray(sheet))
+        title = f"the {len(clips)} hardest clips of the validation{describe_moment(trainer)}"
+        sheet = draw_hard_clips(clips, pl_module.class_names, title)
+        if folder is not None:
+            table = [_create_row(clip, pl_module.class_names) for clip in clips]
+            with warn_if_full(folder):
+                _write_files(folder, table, Image.fromarray(sheet))
         captions = [_describe_clip(clip, pl_module.class_names) for clip in clips]
         for logger in trainer.loggers:
             if isinstance(logger, TolerantLogger):
-                logger.log_stills("val/hard_clips", [clip.still for clip in clips], captions, sheet, step)
+                stills = [clip.still for clip in clips]
+                logger.log_stills("val/hard_clips", stills, captions, sheet, get_log_step(trainer))
 
 
 def _choose_hardest(clips: Sequence[HardClip], num_clips: int) -> list[HardClip]:
@@ -87,14 +91,11 @@ def _describe_clip(clip: HardClip, class_names: Sequence[str]) -> str:
 
 
 def _write_files(folder: Path, table: Sequence[Sequence[str | float]], sheet: Image.Image) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with replace_when_done(folder / "clips.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS)
-            for row in table:
-                writer.writerow([guard_cell(value) if isinstance(value, str) else f"{value:.6g}" for value in row])
-        with replace_when_done(folder / "sheet.png") as path:
-            sheet.save(path, format="PNG")
-    except (OSError, InputError) as error:  # a full disk must not end a training
-        rank_zero_info(f"warning: the hard clips are not kept: {error}")
+    folder.mkdir(parents=True, exist_ok=True)
+    with replace_when_done(folder / "hard_clips.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for row in table:
+            writer.writerow([guard_cell(value) if isinstance(value, str) else f"{value:.6g}" for value in row])
+    with replace_when_done(folder / "hard_clips.png") as path:
+        sheet.save(path, format="PNG")
