@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from videosoft.printable import make_printable
+
 
 class InputError(ValueError):
     """Something the user gave is wrong: a parameter, a file, a row of a file.
@@ -22,9 +24,14 @@ def run_command(main: Callable[[], None]) -> int:
     except InputError as error:
         if os.environ.get("VIDEOSOFT_TRACEBACK") == "1":
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_format_message(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _format_message(error: Exception) -> str:
+    """What an error says, without what names from files and folders could do to a terminal; lines stay lines."""
+    return "\n".join(make_printable(line) for line in str(error).split("\n"))

@@ -106,7 +106,8 @@ def test_files_and_loggers_have_them_without_formulas_and_escape_codes(tmp_path:
     with (tmp_path / "validation" / "hard_clips.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["video_id"] for row in rows] == ["v3", "v1", "v2"]
-    assert [row["label_name"] for row in rows] == ["�[31m<b>red</b>�", "'=cmd()", "�[31m<b>red</b>�"]
+    escaped = "\\x1b[31m<b>red</b>\\u202e"
+    assert [row["label_name"] for row in rows] == [escaped, "'=cmd()", escaped]
     assert rows[0]["prediction_name"] == "'=cmd()"
     assert float(rows[0]["loss"]) == pytest.approx(math.log(2 + math.exp(5)), rel=1e-4)
     assert rows[0]["path"] == "/data/v3.mp4"
@@ -115,7 +116,7 @@ def test_files_and_loggers_have_them_without_formulas_and_escape_codes(tmp_path:
     assert (key, step, len(stills), len(captions)) == ("val/hard_clips", 7, 3, 3)
     assert stills[0].shape == (16, 16, 3)
     assert sheet.dtype == np.uint8
-    assert captions[0] == "v3: �[31m<b>red</b>� (0.01), taken for =cmd() (0.99), loss 5.01"
+    assert captions[0] == f"v3: {escaped} (0.01), taken for =cmd() (0.99), loss 5.01"
 
 
 def test_a_folder_that_cannot_be_written_costs_a_warning(tmp_path: Path) -> None:

@@ -1,9 +1,6 @@
 """Words and numbers of reports."""
 
-
-def make_printable(text: str) -> str:
-    """Names come from data: no escape sequence of theirs reaches the terminal."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+from videosoft.printable import make_printable
 
 
 def shorten(text: str, most_characters: int) -> str:

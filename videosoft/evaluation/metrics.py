@@ -9,10 +9,10 @@ import numpy as np
 from scipy.stats import binomtest
 
 from videosoft.atomic_files import replace_when_done
-from videosoft.evaluation._text import make_printable
 from videosoft.evaluation.calibration import compute_calibration
 from videosoft.evaluation.confusion import compute_confusion, list_confused_pairs
 from videosoft.evaluation.predictions import STATUSES, PredictionTable
+from videosoft.printable import make_printable
 
 METRICS_FORMAT_VERSION = 1
 _NUM_CONFUSED_PAIRS = 20

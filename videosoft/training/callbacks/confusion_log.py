@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from videosoft.data import ClipBatch
-from videosoft.evaluation import draw_confusion, write_confusion
+from videosoft.evaluation import write_confusion
 from videosoft.training.callbacks.validation_folder import (
     describe_moment,
     find_validation_folder,
@@ -60,6 +60,9 @@ class ConfusionLog(L.Callback):
         with warn_if_full(folder):
             folder.mkdir(parents=True, exist_ok=True)
             write_confusion(folder / "confusion_matrix.csv", confusion, pl_module.class_names)
+            # Here, not at the top: a training need not wait at its start for what draws.
+            from videosoft.evaluation.figures import draw_confusion
+
             picture_path = folder / "confusion_matrix.png"
             draw_confusion(picture_path, confusion, pl_module.class_names, title=title)
             picture = np.asarray(Image.open(picture_path).convert("RGB"))

@@ -11,9 +11,8 @@ from PIL import Image
 
 from videosoft.atomic_files import replace_when_done
 from videosoft.data import ClipBatch
-from videosoft.explain.rendering import clean_text
+from videosoft.printable import make_printable
 from videosoft.spreadsheets import guard_cell
-from videosoft.training.callbacks.hard_clip_sheet import draw_hard_clips
 from videosoft.training.callbacks.hardest_clips import HardClip, HardestClips
 from videosoft.training.callbacks.validation_folder import (
     describe_moment,
@@ -59,6 +58,9 @@ class HardClips(L.Callback):
         clips = _choose_hardest([row["clip"] for row in rows], self._num_clips)
         if not clips:
             return
+        # Here, not at the top: a training need not wait at its start for what draws.
+        from videosoft.training.callbacks.hard_clip_sheet import draw_hard_clips
+
         title = f"the {len(clips)} hardest clips of the validation{describe_moment(trainer)}"
         sheet = draw_hard_clips(clips, pl_module.class_names, title)
         if folder is not None:
@@ -79,12 +81,12 @@ def _choose_hardest(clips: Sequence[HardClip], num_clips: int) -> list[HardClip]
 
 
 def _create_row(clip: HardClip, class_names: Sequence[str]) -> tuple[str | float, ...]:
-    names = (clean_text(name) for name in (clip.video_id, clip.label_name, class_names[clip.prediction]))
-    return (*names, clip.probability, clip.label_probability, clip.loss, clean_text(clip.path))
+    names = (make_printable(name) for name in (clip.video_id, clip.label_name, class_names[clip.prediction]))
+    return (*names, clip.probability, clip.label_probability, clip.loss, make_printable(clip.path))
 
 
 def _describe_clip(clip: HardClip, class_names: Sequence[str]) -> str:
-    return clean_text(
+    return make_printable(
         f"{clip.video_id}: {clip.label_name} ({clip.label_probability:.2f}), taken for "
         f"{class_names[clip.prediction]} ({clip.probability:.2f}), loss {clip.loss:.3g}"
     )
