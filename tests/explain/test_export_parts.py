@@ -1,6 +1,7 @@
-"""The parts of an export that touch names and files of others: targets, videos, output folder, npz."""
+"""The parts of an export that touch names and files of others: classes, videos, output folder, maps on disk."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import pytest
 import torch
 
 from videosoft.errors import InputError
-from videosoft.explain import SaliencyTube, read_saliency, write_saliency
-from videosoft.explain.class_names import parse_class
-from videosoft.explain.export import _label_files
-from videosoft.explain.output_folder import OutputFolder, make_safe_name
-from videosoft.explain.video_files import find_videos
+from videosoft.explain import OutputFolder, SaliencyTube, VideoOutcome, read_export, read_saliency, write_saliency
+from videosoft.explain.class_names import compare_class_lists, find_class, parse_class
+from videosoft.explain.export import OUTPUT_KINDS, ModelOutcome, list_split, list_videos
+from videosoft.explain.export.models import label_files
+from videosoft.explain.export.output_files import list_suffixes
+from videosoft.explain.export.output_folder import JOURNAL_NAME, make_safe_name
 
 CLASSES = ("Archery", "basketball dunk", "7", "Billiards")
 
@@ -43,6 +45,16 @@ def test_unknown_targets_are_named(target: str, message: str) -> None:
         parse_class(target, CLASSES, owner="a.ckpt")
 
 
+def test_class_lists_are_matched_by_name() -> None:
+    first = ("massaging person's head", "archery", "diving")
+    second = ("surfing", "massaging_persons_head", "archery")
+    overlap = compare_class_lists(first, second)
+    assert overlap.shared == ("massaging person's head", "archery")
+    assert overlap.only_first == ("diving",)
+    assert overlap.only_second == ("surfing",)
+    assert find_class("massaging person's head", second, owner="b") == 1
+
+
 @pytest.mark.parametrize(
     ("paths", "labels"),
     [
@@ -54,7 +66,7 @@ def test_unknown_targets_are_named(target: str, message: str) -> None:
     ],
 )
 def test_checkpoints_of_one_name_are_told_apart_by_their_folders(paths: list[str], labels: list[str]) -> None:
-    assert _label_files([Path(path) for path in paths]) == labels
+    assert label_files([Path(path) for path in paths]) == labels
 
 
 def test_videos_are_found_once_and_sorted(tmp_path: Path) -> None:
@@ -62,15 +74,29 @@ def test_videos_are_found_once_and_sorted(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).touch()
     paths = [tmp_path / "odd.bin", tmp_path, tmp_path / "a" / ".." / "b" / "2.mp4"]
-    found = find_videos(paths, exclude=tmp_path / "b" / "results")
-    assert found == [tmp_path / name for name in ("odd.bin", "a/3.webm", "b/1.MP4", "b/2.mp4")]
+    found = list_videos(paths, exclude=tmp_path / "b" / "results")
+    assert [video.path for video in found] == [
+        tmp_path / name for name in ("odd.bin", "a/3.webm", "b/1.MP4", "b/2.mp4")
+    ]
+    assert [(video.video_id, video.label_name) for video in found[1:]] == [("3", "a"), ("1", "b"), ("2", "b")]
 
 
 def test_missing_videos_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.mp4 does not exist"):
-        find_videos([tmp_path / "nowhere.mp4"], exclude=tmp_path / "results")
+        list_videos([tmp_path / "nowhere.mp4"], exclude=tmp_path / "results")
     with pytest.raises(InputError, match="no video under folder"):
-        find_videos([tmp_path], exclude=tmp_path / "results")
+        list_videos([tmp_path], exclude=tmp_path / "results")
+
+
+def test_the_videos_of_a_split_have_labels_and_may_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "val" / "playing chess").mkdir(parents=True)
+    (tmp_path / "val" / "playing chess" / "abc_000001_000011.mp4").touch()
+    rows = ["label,youtube_id,time_start,time_end,split", "playing chess,abc,1,11,val", "diving,xyz,2,12,val"]
+    (tmp_path / "val.csv").write_text("\n".join(rows) + "\n")
+    there, missing = list_split(tmp_path, "val")
+    assert (there.video_id, there.label_name, there.status) == ("abc_000001_000011", "playing chess", "ok")
+    assert there.path == tmp_path / "val" / "playing chess" / "abc_000001_000011.mp4"
+    assert (missing.video_id, missing.label_name, missing.status) == ("xyz_000002_000012", "diving", "missing")
 
 
 @pytest.mark.parametrize(
@@ -89,78 +115,203 @@ def test_plain_ids_keep_their_name() -> None:
     assert make_safe_name("v_Archery_g08_c01.final-2") == "v_Archery_g08_c01.final-2"
 
 
-def test_names_never_collide(tmp_path: Path) -> None:
-    (tmp_path / "clip-3.A.npz").touch()
-    folder = OutputFolder(tmp_path / "new", overwrite=False)
-    folder.open({})
-    assert [folder.reserve_name(name) for name in ("clip", "clip", "CLIP-2", "a/b", "a:b")] == [
-        "clip",
-        "clip-2",
-        "CLIP-2-2",
-        "a_b",
-        "a_b-2",
-    ]
+@pytest.mark.parametrize("letters", [[""], ["A", "B"]])
+def test_each_kind_of_file_has_its_own_ending(letters: list[str]) -> None:
+    suffixes = list_suffixes(OUTPUT_KINDS, letters)
+    assert len(set(suffixes.values())) == len(suffixes)
+    assert {kind.partition(".")[0] for kind in suffixes} == set(OUTPUT_KINDS)
+    assert all("/" not in suffix for suffix in suffixes.values())
+    if letters == ["A", "B"]:
+        assert (suffixes["npz.B"], suffixes["panels.A-B"]) == (".B.npz", "_A-B.mp4")
 
 
-def finish_export(path: Path) -> None:
-    folder = OutputFolder(path, overwrite=False)
-    folder.open({"tool": "export_saliency"})
-    (path / "clip.npz").touch()
-    folder.add_video({"video_id": "clip", "files": ["clip.npz"]})
-    folder.close()
+SUFFIXES = {"npz": ".npz", "sheet": "_sheet.png"}
+HEADER = {"settings": {"method": "a", "options": {"theta": 0.5}}, "checkpoints": [{"checkpoint_hash": "1"}]}
+
+
+def create_outcome(path: str, status: str = "ok", **values: Any) -> VideoOutcome:
+    said = ModelOutcome("A: r3d50", "Archery", 0.5, 0.25, -1.5, None)
+    return VideoOutcome(Path(path).stem, path, "Archery", status, models=(said,), **values)
+
+
+def open_folder(path: Path, **options: bool) -> OutputFolder:
+    folder = OutputFolder(path, **options)
+    folder.open(HEADER, {"command": ["export"]})
+    return folder
+
+
+def export_video(folder: OutputFolder, path: str) -> VideoOutcome:
+    name, files = folder.begin_video(path, Path(path).stem, SUFFIXES)
+    for file in files.values():
+        (folder.path / file).touch()
+    outcome = create_outcome(path, name=name, files=files, warnings=("w",), frames=(1, 3))
+    folder.add_video(outcome)
+    return outcome
+
+
+def test_names_never_collide_with_each_other_nor_with_files_of_others(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path / "new")
+    (tmp_path / "new" / "clip-3_sheet.png").touch()
+    names = [folder.begin_video(str(i), name, SUFFIXES)[0] for i, name in enumerate(["clip", "clip", "CLIP-2", "clip"])]
+    assert names == ["clip", "clip-2", "CLIP-2-2", "clip-4"]
+    assert [folder.begin_video(name, name, SUFFIXES)[0] for name in ("a/b", "a:b")] == ["a_b", "a_b-2"]
 
 
 def test_overwriting_removes_only_what_the_manifest_lists(tmp_path: Path) -> None:
     output = tmp_path / "results"
-    finish_export(output)
+    export_video(open_folder(output), "/videos/clip.mp4")
     (output / "notes.txt").write_text("mine")
     (output / "other.npz").write_text("mine too")
-    with pytest.raises(InputError, match="is not empty; give another one, or --overwrite"):
-        OutputFolder(output, overwrite=False)
+    with pytest.raises(InputError, match=r"is not empty; give another one, --resume .* or --overwrite"):
+        OutputFolder(output)
     folder = OutputFolder(output, overwrite=True)
     assert (output / "clip.npz").exists()  # nothing is removed before all the checks are done
-    folder.open({})
+    folder.open(HEADER, {})
     assert sorted(file.name for file in output.iterdir()) == ["manifest.json", "notes.txt", "other.npz"]
-    assert folder.reserve_name("other") == "other-2"
+    assert folder.begin_video("/videos/other.mp4", "other", SUFFIXES)[0] == "other-2"
+
+
+HOSTILE = [{"files": {"npz": name}} for name in ("../precious", "/etc/passwd", "..", "", "a\\b", 7)]
 
 
 @pytest.mark.parametrize(
     ("manifest", "message"),
     [
-        (None, "it has no manifest.json"),
+        (None, r"has no manifest\.json"),
         ("[]", "is not a manifest of this tool"),
         ("{", "is not a manifest of this tool"),
-        ({"format_version": 1}, "is not a manifest of this tool"),
-        ({"format_version": 2, "videos": []}, "has format_version 2, newer than 1"),
-        ({"format_version": 1, "videos": [{"files": ["../precious"]}]}, r"'\.\./precious', which is not a plain file"),
-        ({"format_version": 1, "videos": [{"files": ["/etc/passwd"]}]}, "not a plain file name"),
-        ({"format_version": 1, "videos": [{"files": [".."]}]}, "not a plain file name"),
-        ({"format_version": 1, "videos": [{"files": [7]}]}, "not a plain file name"),
-        ({"format_version": 1, "videos": [{"files": ["folder"]}]}, "'folder', which is a folder"),
+        ({"format_version": 2}, "is not a manifest of this tool"),
+        ({"format_version": 1, "videos": []}, "which an earlier version wrote: export anew"),
+        ({"format_version": 3, "videos": []}, "has format_version 3, newer than 2"),
+        ({"format_version": 2, "videos": [{"files": {}}]}, "is not a manifest of this tool"),
+        *[({"format_version": 2, "videos": [entry]}, "which is not a plain file name") for entry in HOSTILE],
     ],
 )
-def test_foreign_and_tampered_folders_are_not_overwritten(tmp_path: Path, manifest: Any, message: str) -> None:
+def test_foreign_and_tampered_folders_are_not_touched(tmp_path: Path, manifest: Any, message: str) -> None:
     output = tmp_path / "results"
-    (output / "folder").mkdir(parents=True)
+    output.mkdir()
+    (output / "notes.txt").touch()
     (tmp_path / "precious").touch()
+    if isinstance(manifest, dict):
+        whole = create_outcome("/a.mp4").to_json()
+        entries = manifest.get("videos", [])
+        manifest = (
+            {**manifest, "videos": [{**whole, **entry} if entry["files"] else entry for entry in entries]}
+            if ("videos" in manifest)
+            else manifest
+        )
     if manifest is not None:
-        text = manifest if isinstance(manifest, str) else json.dumps(manifest)
-        (output / "manifest.json").write_text(text)
+        (output / "manifest.json").write_text(manifest if isinstance(manifest, str) else json.dumps(manifest))
+    for options in ({"overwrite": True}, {"resume": True}):
+        with pytest.raises(InputError, match=message):
+            OutputFolder(output, **options)
     with pytest.raises(InputError, match=message):
-        OutputFolder(output, overwrite=True)
+        read_export(output)
     assert (tmp_path / "precious").exists()
 
 
+def test_a_folder_among_the_files_is_not_removed(tmp_path: Path) -> None:
+    outcome = export_video(open_folder(tmp_path), "/videos/clip.mp4")
+    (tmp_path / outcome.files["npz"]).unlink()
+    (tmp_path / outcome.files["npz"]).mkdir()
+    with pytest.raises(InputError, match=r"'clip\.npz', which is a folder"):
+        OutputFolder(tmp_path, overwrite=True)
+
+
+def test_a_file_for_a_folder_and_both_ways_at_once_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file; give a folder"):
+        OutputFolder(tmp_path / "file")
+    with pytest.raises(InputError, match="either resumed or overwritten"):
+        OutputFolder(tmp_path, overwrite=True, resume=True)
+
+
 def test_the_manifest_is_true_at_every_moment(tmp_path: Path) -> None:
-    folder = OutputFolder(tmp_path / "deep" / "results", overwrite=False)
+    path = tmp_path / "deep" / "results"
+    folder = OutputFolder(path)
     assert not (tmp_path / "deep").exists()
     states = []
-    folder.open({"tool": "export_saliency"})
-    for step in (lambda: None, lambda: folder.add_video({"video_id": "a", "files": []}), folder.close):
+    folder.open(HEADER, {})
+    steps = [lambda: None, *[lambda i=i: export_video(folder, f"/v/{i}.mp4") for i in range(40)], folder.close]
+    for step in steps:
         step()
-        manifest = json.loads((tmp_path / "deep" / "results" / "manifest.json").read_text())
-        states.append((manifest["complete"], len(manifest["videos"]), manifest["format_version"]))
-    assert states == [(False, 0, 1), (False, 1, 1), (True, 1, 1)]
+        saved = read_export(path)
+        states.append((saved.complete, len(saved.videos)))
+    assert states == [(False, i) for i in range(41)] + [(True, 40)]
+    assert not (path / JOURNAL_NAME).exists()
+    assert json.loads((path / "manifest.json").read_text())["videos"][7]["path"] == "/v/7.mp4"
+
+
+def test_a_large_export_does_not_write_its_manifest_for_every_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from videosoft.explain.export import output_folder
+
+    sizes: list[int] = []
+    monkeypatch.setattr(output_folder, "write_json", lambda path, content: sizes.append(len(content["videos"])))
+    folder = open_folder(tmp_path)
+    for i in range(1000):
+        folder.add_video(create_outcome(f"/v/{i}.mp4"))
+    assert sum(sizes) < 15 * 1000
+
+
+def test_outcomes_are_read_back_as_they_were(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path)
+    outcome = export_video(folder, "/videos/clip.mp4")
+    saved = read_export(tmp_path)
+    assert saved.videos == (outcome,)
+    assert saved.videos[0].models[0].residual is None
+    assert saved.manifest["settings"] == HEADER["settings"]
+
+
+def test_resuming_returns_what_is_finished_and_clears_what_is_not(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path)
+    finished = [export_video(folder, f"/videos/{name}.mp4") for name in ("a", "b", "c")]
+    folder.add_video(create_outcome("/videos/d.mp4", "unreadable", reason="torn"))
+    _, begun = folder.begin_video("/videos/e.mp4", "e", SUFFIXES)
+    (tmp_path / begun["sheet"]).touch()  # killed while it wrote this
+    (tmp_path / "mine_sheet.png").touch()
+    (tmp_path / finished[1].files["npz"]).unlink()  # somebody took a file away
+    with (tmp_path / JOURNAL_NAME).open("a") as journal:
+        journal.write('{"video": {"video_id": "torn')
+    again = OutputFolder(tmp_path, resume=True)
+    assert (tmp_path / begun["sheet"]).exists()  # nothing is removed before all the checks are done
+    assert again.open(HEADER, {"command": ["again"]}) == {one.path: one for one in (finished[0], finished[2])}
+    names = {file.name for file in tmp_path.iterdir()}
+    assert names == {"manifest.json", "a.npz", "a_sheet.png", "c.npz", "c_sheet.png", "mine_sheet.png"}
+    assert [run["command"] for run in read_export(tmp_path).manifest["runs"]] == [["export"], ["again"]]
+    assert again.begin_video("/videos/e.mp4", "e", SUFFIXES)[0] == "e"
+    assert again.begin_video("/other/a.mp4", "a", SUFFIXES)[0] == "a-2"
+
+
+def test_resuming_an_empty_folder_begins(tmp_path: Path) -> None:
+    assert OutputFolder(tmp_path / "new", resume=True).open(HEADER, {}) == {}
+    assert not read_export(tmp_path / "new").complete
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"settings": {"method": "b", "options": {"theta": 0.5}}}, 'method was "a", now "b"'),
+        ({"settings": {"method": "a", "options": {"theta": 0.6}}}, r"options\.theta was 0\.5, now 0\.6"),
+        ({"settings": {"method": "a", "options": {}}}, r"options\.theta was 0\.5, now null"),
+        ({"checkpoints": [{"checkpoint_hash": "2"}]}, r'checkpoints\[0\]\.checkpoint_hash was "1", now "2"'),
+        ({"checkpoints": [{"checkpoint_hash": "1"}, {"checkpoint_hash": "2"}]}, "checkpoints was"),
+    ],
+)
+def test_other_settings_are_not_resumed(tmp_path: Path, header: dict[str, Any], message: str) -> None:
+    export_video(open_folder(tmp_path), "/videos/clip.mp4")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(InputError, match=message):
+        OutputFolder(tmp_path, resume=True).open({**HEADER, **header}, {})
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_number_about_the_whole_is_computed_once(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path)
+    assert folder.note_once("scale_limit", lambda: 2.5) == 2.5
+    again = open_folder(tmp_path, resume=True)
+    assert again.note_once("scale_limit", lambda: 7.0) == 2.5
 
 
 TUBE = SaliencyTube(
@@ -175,39 +326,78 @@ TUBE = SaliencyTube(
 )
 
 
-def write_example(path: Path) -> None:
-    write_saliency(path, TUBE, frames=(3, 5, 7, 9), target_name="Archery", video_id="clip", checkpoint_hash="ab")
+def write_example(path: Path, tube: SaliencyTube = TUBE) -> None:
+    write_saliency(
+        path,
+        tube,
+        frames=(3, 5, 7, 9),
+        target_name="Archery 射",
+        video_id="clip",
+        checkpoint_hash="ab",
+        versus_name="Diving",
+        method_options={"theta": 0.5},
+    )
 
 
-def test_npz_keeps_the_signed_map(tmp_path: Path) -> None:
-    write_example(tmp_path / "a.npz")
-    saved = read_saliency(tmp_path / "a.npz")
+@pytest.mark.parametrize("name", ["a.npz", "a.zarr.zip"])
+def test_files_keep_the_signed_map(tmp_path: Path, name: str) -> None:
+    write_example(tmp_path / name)
+    saved = read_saliency(tmp_path / name)
     np.testing.assert_array_equal(saved.map, TUBE.map.numpy())
     np.testing.assert_array_equal(saved.tube, TUBE.tube.numpy())
-    assert saved.tube.dtype == np.float32
+    assert saved.tube.dtype == saved.map.dtype == np.float32
     np.testing.assert_array_equal(saved.frames, [3, 5, 7, 9])
-    assert (saved.target, saved.target_name, saved.layer, saved.method) == (2, "Archery", "layer4", "saliency_tubes")
+    assert (saved.target, saved.target_name, saved.layer, saved.method) == (2, "Archery 射", "layer4", "saliency_tubes")
     assert (saved.logit, saved.residual, saved.video_id, saved.checkpoint_hash) == (1.5, 1e-7, "clip", "ab")
+    assert (saved.unit, saved.versus, saved.versus_name, saved.method_options) == (
+        "logits",
+        -1,
+        "Diving",
+        '{"theta": 0.5}',
+    )
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    write_example(tmp_path / name, replace(TUBE, residual=None, versus=1))
+    assert np.isnan(read_saliency(tmp_path / name).residual)
+    assert read_saliency(tmp_path / name).versus == 1
+
+
+def test_npz_has_the_agreed_keys_and_no_pickle(tmp_path: Path) -> None:
+    write_example(tmp_path / "a.npz")
     with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
         assert {"map", "tube", "frames", "target", "layer", "method", "residual"} <= set(archive.files)
-    assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
+        assert int(archive["format_version"]) == 2
 
 
+def test_maps_of_the_first_format_are_read(tmp_path: Path) -> None:
+    write_example(tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as archive:
+        content = {key: archive[key] for key in archive.files}
+    old = {
+        key: value for key, value in content.items() if key not in ("unit", "versus", "versus_name", "method_options")
+    }
+    np.savez(tmp_path / "old.npz", **{**old, "format_version": np.int64(1)})
+    assert read_saliency(tmp_path / "old.npz").unit == "logits"
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".zarr.zip"])
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "is not a saliency npz file"),
-        (b"not a zip", "is not a saliency npz file"),
-        ({"format_version": np.array([object()])}, "is not a saliency npz file"),
-        ({"format_version": np.int64(1), "map": np.zeros(1)}, "is not a saliency npz file"),
-        ({"format_version": np.int64(2)}, "has format_version 2, this version of videosoft reads up to 1"),
+        (None, "is not a saliency file"),
+        (b"not a zip", "is not a saliency file"),
+        ({"format_version": np.array([object()])}, "is not a saliency file"),
+        ({"format_version": np.int64(1), "map": np.zeros(1)}, "is not a saliency file"),
+        ({"format_version": np.int64(3)}, "has format_version 3, this version of videosoft reads up to 2"),
     ],
 )
-def test_other_files_are_refused(tmp_path: Path, content: Any, message: str) -> None:
-    path = tmp_path / "a.npz"
+def test_other_files_are_refused(tmp_path: Path, content: Any, message: str, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
     if isinstance(content, bytes):
         path.write_bytes(content)
     elif content is not None:
-        np.savez(path, **content)
+        np.savez(tmp_path / "a.npz", **content)
+        if suffix != ".npz":
+            (tmp_path / "a.npz").rename(path)
+            message = "is not a saliency file"
     with pytest.raises(InputError, match=message):
         read_saliency(path)

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -21,11 +22,14 @@ from videosoft.explain.rendering import (
     draw_overlay,
     render_overlay_video,
     write_contact_sheet,
+    write_gif,
     write_mp4,
     write_overlay_video,
+    write_slices,
 )
 from videosoft.explain.rendering.contact_sheet import select_columns
 from videosoft.explain.rendering.overlay_video import MARGIN, MIN_PANEL_SIDE
+from videosoft.explain.rendering.slices import find_strongest_row_and_column
 from videosoft.explain.rendering.text import draw_text, fit_text
 
 GREY = 128
@@ -53,6 +57,7 @@ def create_figure(
         frame_indices=tuple(range(10, 10 + 2 * num_frames, 2)),
         fps=12.5,
         panels=tuple(TubePanel(title, (title, "predicts it (0.99)"), tube) for _ in range(num_panels)),
+        scale=create_color_scale([tube]),
     )
 
 
@@ -143,6 +148,46 @@ def test_overlay_video_decodes_with_heat_where_it_was_planted(
         original = frame[top + 4 : top + height * factor - 4, MARGIN + 4 : MARGIN + width * factor - 4].astype(int)
         assert abs(original - GREY).max() <= 4
     assert [file.name for file in tmp_path.iterdir()] == ["overlay.mp4"]
+
+
+def test_a_gif_has_all_frames_at_their_rate(tmp_path: Path) -> None:
+    figure = create_figure(num_panels=2)
+    moving = figure.frames + np.arange(0, 60, 10, dtype=np.uint8)[:, None, None, None]
+    figure = replace(figure, frames=moving)
+    write_overlay_video(tmp_path / "overlay.gif", figure)
+    with Image.open(tmp_path / "overlay.gif") as image:
+        assert (image.format, image.n_frames, image.info["loop"], image.info["duration"]) == ("GIF", 6, 0, 80)
+        for t, expected in enumerate(render_overlay_video(figure)):
+            image.seek(t)
+            shown = np.asarray(image.convert("RGB")).astype(int)
+            assert shown.shape == expected.shape
+            assert abs(shown - expected).mean() < 6  # 256 colours, text edges among them
+
+
+@pytest.mark.parametrize(("fps", "milliseconds"), [(25.0, 40), (12.5, 80), (29.97, 30), (240.0, 20)])
+def test_gif_durations_are_those_that_browsers_keep(tmp_path: Path, fps: float, milliseconds: int) -> None:
+    write_gif(tmp_path / "a.gif", iter([np.full((8, 8, 3), 50 * t, np.uint8) for t in range(3)]), fps)
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.info["duration"] == milliseconds
+
+
+def test_slices_are_cut_where_the_tubes_are_strongest(tmp_path: Path) -> None:
+    figure = create_figure(num_frames=6, height=40, width=60)
+    tube = np.zeros((6, 40, 60), np.float32)
+    tube[1:3, 30, 7] = 5  # early, low, left
+    tube[4:, 30, 50] = -4
+    figure = replace(figure, panels=(TubePanel("A", (), tube),), scale=create_color_scale([tube]))
+    assert find_strongest_row_and_column([tube]) == (30, 7)
+    assert find_strongest_row_and_column([tube, -3 * np.roll(tube, 1, axis=1)]) == (31, 7)
+    write_slices(tmp_path / "slices.png", figure)
+    with Image.open(tmp_path / "slices.png") as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    excess = pixels[..., 0] - pixels[..., 2]
+    legend = round(0.85 * pixels.shape[1])  # the colour bar lies to the right of it
+    red, blue = (np.argwhere(sign * excess[:, :legend] > 60).mean(axis=0) for sign in (1, -1))
+    assert red[1] < pixels.shape[1] / 2  # in both slices red comes before blue: early is to the left
+    assert (np.argwhere(excess[:, :legend] > 60)[:, 1]).max() > pixels.shape[1] / 2  # the y-t slice has red as well
+    assert blue[0] > red[0]  # in the x-t slice the left of the clip is up
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 8, 16, 33])

@@ -18,7 +18,10 @@ from PIL import Image
 
 from videosoft.data import Preprocessing
 from videosoft.errors import run_command
-from videosoft.explain import read_saliency
+from videosoft.explain import SaliencyMethod, VideoOutcome, read_export, read_saliency
+from videosoft.explain.export import OUTPUT_KINDS, output_files
+from videosoft.explain.export.output_folder import JOURNAL_NAME
+from videosoft.explain.rendering import SCALES
 from videosoft.models import create_checkpoint_card, create_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -137,7 +140,7 @@ def test_one_checkpoint_end_to_end(assets: Path, tmp_path: Path, capsys: pytest.
     manifest = read_manifest(output)
     assert manifest["complete"] is True
     assert [video["status"] for video in manifest["videos"]] == ["ok", "ok"]
-    files = [name for video in manifest["videos"] for name in video["files"]]
+    files = [name for video in manifest["videos"] for name in video["files"].values()]
     assert sorted([*files, "manifest.json"]) == sorted(file.name for file in output.iterdir())
     assert len(manifest["checkpoints"][0]["checkpoint_hash"]) == 64
     for words in ("clip $x_1$: target Archery", "logit residual", "one map for the whole clip: T' = 1", str(output)):
@@ -154,8 +157,9 @@ def test_two_checkpoints_are_matched_by_class_name(assets: Path, tmp_path: Path)
         )
         == 0
     )
+    arguments += ["--outputs", "npz"]
     assert run_tool("--ckpt_path", assets / "a.ckpt", *arguments, "--output", tmp_path / "a") == 0
-    arguments[-1] = "Archery"
+    arguments += ["--target", "Archery"]
     assert run_tool("--ckpt_path", assets / "b.ckpt", *arguments, "--output", tmp_path / "b") == 0
 
     both = {letter: read_saliency(tmp_path / "ab" / f"clip__x_1_.{letter}.npz") for letter in "AB"}
@@ -215,31 +219,6 @@ def test_overwriting_replaces_an_earlier_export(assets: Path, tmp_path: Path) ->
     ]
 
 
-def test_an_interruption_keeps_what_is_finished(
-    assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from videosoft.explain import export
-
-    real, calls = export.write_contact_sheet, []
-
-    def interrupt_second(*arguments: Any) -> None:
-        calls.append(arguments)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        real(*arguments)
-
-    monkeypatch.setattr(export, "write_contact_sheet", interrupt_second)
-    arguments = ["--ckpt_path", assets / "a.ckpt", "--videos", assets / "videos", "--output", tmp_path / "results"]
-    assert run_tool(*arguments) == 130
-    manifest = read_manifest(tmp_path / "results")
-    assert manifest["complete"] is False
-    assert [video["video_id"] for video in manifest["videos"]] == ["clip $x_1$"]
-    present = {file.name for file in (tmp_path / "results").iterdir()}
-    assert present == {*manifest["videos"][0]["files"], "manifest.json"}
-    monkeypatch.undo()
-    assert run_tool(*arguments, "--overwrite") == 0
-
-
 @pytest.mark.parametrize(
     ("arguments", "messages"),
     [
@@ -254,11 +233,26 @@ def test_an_interruption_keeps_what_is_finished(
         ({"--videos": "bad"}, ["no video could be explained", "manifest.json"]),
         ({"--target": "Archry"}, ["class 'Archry' is not among the 3 classes of", "did you mean 'Archery'?"]),
         ({"--target": "3"}, ["target 3 is out of range", "has classes 0..2"]),
-        ({"--target": "label", "--videos": "bad"}, ["the label of", "name of its folder: class 'bad' is not among"]),
+        (
+            {"--target": "label", "--videos": "bad"},
+            ["no label is a class of all models", "bad/empty.mp4: class 'bad' is not among"],
+        ),
         ({"--compare": "b.ckpt", "--target": "1"}, ["class 'Basketball Dunk' is not among", "b.ckpt"]),
         ({"--output": "text.ckpt"}, ["text.ckpt is a file; give a folder"]),
         ({"--output": "text.ckpt/sub"}, ["text.ckpt"]),
-        ({"--output": "videos"}, ["is not empty; give another one, or --overwrite"]),
+        ({"--output": "videos"}, ["is not empty; give another one, --resume"]),
+        ({"--output": "videos", "--resume": None}, ["holds no export: it has no manifest.json"]),
+        ({"--layer": "layr4"}, ["layer 'layr4' is not in", "nearest: layer4", "--list_layers shows all"]),
+        ({"--layer": "fc"}, ["layer 'fc' does not put out one 5-D tensor"]),
+        ({"--compare": "b.ckpt", "--compare_layer": "x"}, ["layer 'x' is not in", "b.ckpt"]),
+        ({"--method": "gradcam"}, ["no saliency method 'gradcam'; did you mean grad_cam"]),
+        ({"--method_options": "per_step=true"}, ["method 'saliency_tubes' has no option 'per_step'"]),
+        ({"--method": "rise", "--layer": "layer4"}, ["method 'rise' looks at the clip itself: leave the layer out"]),
+        ({"--versus": "Diving"}, ["class 'Diving' is not among the 3 classes"]),
+        ({"--target": "Archery", "--versus": "0"}, ["class 'Archery' cannot be told apart from itself"]),
+        ({"--scale": "fixed"}, ["the scale 'fixed' needs a scale_limit"]),
+        ({"--scale_limit": "2"}, ["no other scale takes one"]),
+        ({"--scale_quantile": "0"}, ["scale_quantile must lie in (0, 1]"]),
         ({"--output": "videos", "--overwrite": None}, ["it has no manifest.json; give another folder"]),
         ({"--device": "cuda"}, ["device cuda was asked for"]),
     ],
@@ -290,6 +284,255 @@ def test_wrong_input_ends_in_one_message(
     assert sorted(assets.rglob("*")) == before
     if "--videos" not in arguments and arguments.get("--ckpt_path") != "nan.ckpt":
         assert not (tmp_path / "results").exists()
+
+
+def count_clips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of clips of each call of a method from now on."""
+    calls: list[int] = []
+    real = SaliencyMethod.__call__
+
+    def count(self: SaliencyMethod, network: Any, clips: torch.Tensor, *arguments: Any) -> Any:
+        calls.append(len(clips))
+        return real(self, network, clips, *arguments)
+
+    monkeypatch.setattr(SaliencyMethod, "__call__", count)
+    return calls
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Ctrl-C at the n-th contact sheet."""
+    real, calls = output_files.write_contact_sheet, []
+
+    def write(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        real(*arguments)
+
+    monkeypatch.setitem(output_files._PICTURES, "sheet", ("_sheet.png", write))
+
+
+@pytest.fixture(scope="module")
+def many(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of five videos in Kinetics layout, one of them missing and one torn."""
+    root = tmp_path_factory.mktemp("many")
+    rows = ["label,youtube_id,time_start,time_end,split"]
+    for number, label in enumerate(("Archery", "Billiards", "Archery", "Diving", "Billiards")):
+        rows.append(f"{label},clip{number},0,1,val")
+        if number != 2:
+            write_video(root / "val" / label / f"clip{number}_000000_000001.mp4", 20 + number)
+    (root / "val" / "Billiards" / "clip4_000000_000001.mp4").write_text("torn")
+    (root / "val.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+def get_statuses(outcomes: tuple[VideoOutcome, ...]) -> dict[str, str]:
+    return {outcome.video_id.partition("_")[0]: outcome.status for outcome in outcomes}
+
+
+def test_a_split_is_explained_and_resumed_without_doing_anything_twice(
+    assets: Path, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--ckpt_path", assets / "a.ckpt", "--data.root", many, "--output", tmp_path / "out"]
+    arguments += ["--outputs", "npz", "sheet", "--batch_size", 1]
+    interrupt_at(monkeypatch, 2)
+    assert run_tool(*arguments) == 130
+    saved = read_export(tmp_path / "out")
+    assert not saved.complete
+    assert get_statuses(saved.videos) == {"clip0": "ok"}
+    present = {file.name for file in (tmp_path / "out").iterdir()} - {JOURNAL_NAME}
+    assert present == {*saved.videos[0].files.values(), "manifest.json"}  # of the second one nothing is left
+    before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out").glob("clip0*")}
+
+    monkeypatch.undo()
+    calls = count_clips(monkeypatch)
+    assert run_tool(*arguments, "--resume") == 0
+    assert calls == [1, 1]  # clips 1 and 3; the first is finished, the others cannot be read
+    saved = read_export(tmp_path / "out")
+    assert saved.complete
+    expected = {"clip0": "ok", "clip1": "ok", "clip2": "missing", "clip3": "ok", "clip4": "unreadable"}
+    assert get_statuses(saved.videos) == expected
+    assert {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out").glob("clip0*")} == before
+    assert len(saved.manifest["runs"]) == 2
+    assert "3 of 5 videos explained" in capsys.readouterr().out
+
+    whole = tmp_path / "whole"
+    assert run_tool(*arguments[:4], "--output", whole, "--outputs", "npz", "--batch_size", 4) == 0
+    for one, same in zip(saved.videos, read_export(whole).videos, strict=True):
+        assert (one.clip_hash, one.target, one.label) == (same.clip_hash, same.target, same.label)
+        if one.status == "ok":
+            maps = [read_saliency(folder / one.files["npz"]).tube for folder in (tmp_path / "out", whole)]
+            np.testing.assert_allclose(maps[0], maps[1], atol=1e-5)
+
+    # Nothing left: nothing is computed, and the failures are tried once more.
+    calls.clear()
+    assert run_tool(*arguments, "--resume") == 0
+    assert calls == []
+    assert run_tool(*arguments, "--resume", "--layer", "layer3") == 2
+    assert 'layer was null, now "layer3"' in capsys.readouterr().err
+
+
+def test_labels_that_a_model_lacks_are_reported(
+    assets: Path, many: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A knows Archery, Basketball Dunk, Billiards; B Billiards, Diving, Archery."""
+    arguments = ["--ckpt_path", assets / "a.ckpt", "--compare", assets / "b.ckpt", "--data.root", many]
+    arguments += ["--target", "label", "--outputs", "npz", "--output", tmp_path / "out"]
+    assert run_tool(*arguments) == 0
+    printed = capsys.readouterr().out
+    assert "2 classes are in both checkpoints" in printed
+    assert "only in A: Basketball Dunk" in printed
+    assert "only in B: Diving" in printed
+    saved = read_export(tmp_path / "out")
+    assert saved.manifest["classes"] == {"num_shared": 2, "only_A": ["Basketball Dunk"], "only_B": ["Diving"]}
+    assert get_statuses(saved.videos)["clip3"] == "target_missing"
+    assert get_statuses(saved.videos)["clip0"] == "ok"
+    (reason,) = [video.reason for video in saved.videos if video.status == "target_missing"]
+    assert "a.ckpt has no class 'Diving'" in reason
+
+
+def test_a_prediction_that_b_lacks_is_reported(assets: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    names = ("Diving", "Surfing", "Rowing")
+    write_checkpoint(tmp_path / "c.ckpt", seed=3, class_names=names)
+    arguments = ["--ckpt_path", assets / "a.ckpt", "--compare", tmp_path / "c.ckpt", "--videos", assets / "videos"]
+    assert run_tool(*arguments, "--output", tmp_path / "out") == 2
+    outcomes = read_export(tmp_path / "out").videos
+    assert {outcome.status for outcome in outcomes} == {"target_missing"}
+
+
+@pytest.mark.parametrize("compare", [False, True])
+def test_all_kinds_of_files(assets: Path, tmp_path: Path, compare: bool) -> None:
+    arguments = ["--ckpt_path", assets / "a.ckpt", "--videos", assets / "videos" / "Archery", "--output", tmp_path]
+    arguments += ["--outputs", *OUTPUT_KINDS, "--layer", "layer2", "--versus", "runner_up"]
+    arguments += ["--compare", assets / "b.ckpt", "--target", "Archery", "--versus", "2"] if compare else []
+    assert run_tool(*arguments) == 0
+    (outcome,) = read_export(tmp_path).videos
+    panels = ["panels.frames", *(["panels.A", "panels.B", "panels.A-B"] if compare else ["panels.map"])]
+    of_models = [
+        f"{kind}.{letter}" if letter else kind
+        for kind in ("npz", "zarr", "glb", "ply")
+        for letter in (("A", "B") if compare else ("",))
+    ]
+    absent = {"ply.A"} if compare else set()  # A says less of the class, and no surface reaches half of the scale
+    assert set(outcome.files) == {"overlay", "gif", "sheet", "slices", "tube", *panels, *of_models} - absent
+    assert ("no ply.A: the tube reaches half of the scale nowhere" in outcome.warnings) == compare
+    assert {*outcome.files.values(), "manifest.json"} == {file.name for file in tmp_path.iterdir()}
+    for kind, name in outcome.files.items():
+        path = tmp_path / name
+        if path.suffix == ".mp4":
+            with av.open(str(path)) as container:
+                assert len(list(container.decode(video=0))) == 8
+        elif path.suffix in (".png", ".gif"):
+            with Image.open(path) as image:
+                assert image.size[0] > 200
+        elif kind.startswith("zarr"):
+            np.testing.assert_array_equal(
+                read_saliency(path).tube, read_saliency(tmp_path / outcome.files[kind.replace("zarr", "npz")]).tube
+            )
+        assert path.stat().st_size > 100
+    saved = read_saliency(tmp_path / outcome.files[of_models[0]])
+    assert saved.map.shape == (2, 4, 4)
+    assert saved.versus_name == outcome.versus != ""
+    assert len(outcome.clip_hash) == 64
+
+
+def test_the_scale_of_a_data_set(
+    assets: Path, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All maps first, then all pictures on the quantile of |M|; interrupted while drawing, and resumed."""
+    limits: list[float] = []
+    real = output_files.write_contact_sheet
+
+    def note(path: Path, figure: Any) -> None:
+        limits.append(figure.scale.limit)
+        if len(limits) == 2:
+            raise KeyboardInterrupt
+        real(path, figure)
+
+    monkeypatch.setitem(output_files._PICTURES, "sheet", ("_sheet.png", note))
+    calls = count_clips(monkeypatch)
+    arguments = ["--ckpt_path", assets / "a.ckpt", "--data.root", many, "--output", tmp_path, "--outputs", "sheet"]
+    arguments += ["--layer", "layer2", "--scale", "dataset", "--scale_quantile", "0.9"]
+    assert run_tool(*arguments) == 130
+    statuses = get_statuses(read_export(tmp_path).videos)
+    assert [statuses[f"clip{i}"] for i in (0, 1, 3)] == ["ok", "mapped", "mapped"]
+    assert sum(calls) == 3
+    assert run_tool(*arguments, "--resume") == 0
+    assert sum(calls) == 3  # no map is made twice
+    saved = read_export(tmp_path)
+    assert saved.complete
+    assert [get_statuses(saved.videos)[f"clip{i}"] for i in (0, 1, 3)] == ["ok"] * 3
+    tubes = [read_saliency(tmp_path / video.files["npz"]).tube for video in saved.videos if video.status == "ok"]
+    expected = np.quantile(np.abs(np.concatenate([tube.ravel() for tube in tubes])), 0.9)
+    assert limits == [pytest.approx(expected, rel=0.05)] * 4
+    assert saved.manifest["scale_limit"] == limits[0]
+    assert all(set(video.files) == {"npz", "sheet"} for video in saved.videos if video.status == "ok")
+    assert "3 of 5 videos explained" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--method", "class_feature_pyramids", "--layer", "layer3"],
+        ["--method", "class_feature_pyramids", "--method_options", "theta=1"],
+        ["--method", "grad_cam", "--method_options", "per_step=true", "--scale", "rank"],
+        ["--method", "rise", "--method_options", "num_masks=4", "grid=[2,2,2]", "--scale", "map"],
+        ["--scale", "fixed", "--scale_limit", "0.5", "--positive_only"],
+    ],
+)
+def test_methods_and_scales_from_the_command_line(assets: Path, tmp_path: Path, arguments: list[str]) -> None:
+    video = assets / "videos" / "Archery"
+    assert run_tool("--ckpt_path", assets / "a.ckpt", "--videos", video, "--output", tmp_path, *arguments) == 0
+    (outcome,) = read_export(tmp_path).videos
+    saved = read_saliency(tmp_path / outcome.files["npz"])
+    assert np.isfinite(saved.tube).all()
+    settings = read_export(tmp_path).manifest["settings"]
+    assert settings["method"] == saved.method
+    assert json.loads(saved.method_options) == settings["method_options"]
+    if "theta=1" in arguments and not saved.tube.any():
+        assert any("empty" in warning for warning in outcome.warnings)
+
+
+def test_layers_and_methods_are_listed(assets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_tool("--list_layers", "--ckpt_path", assets / "a.ckpt", "--compare", assets / "b.ckpt") == 0
+    printed = capsys.readouterr().out
+    assert "for a clip of 8 x 32 x 32" in printed
+    assert printed.count("layer2") > 10
+    assert any(
+        line.split() == ["layer3", "Sequential", "128", "x", "1", "x", "2", "x", "2"] for line in printed.splitlines()
+    )
+    assert run_tool("--list_methods") == 0
+    printed = capsys.readouterr().out
+    assert "grad_cam: one forward, one backward a clip; looks at any layer; in logits per cell" in printed
+    assert "  per_step=False" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--ckpt_path, --output, --videos or --data.root"),
+        (["--list_layers"], "--ckpt_path"),
+        (["--videos", "a", "--data.root", "b", "--ckpt_path", "c", "--output", "d"], "not allowed with"),
+        (["--videos", "a", "--data.split", "b", "--ckpt_path", "c", "--output", "d"], "need --data.root"),
+        (["--outputs", "pdf"], "invalid choice"),
+        (["--scale", "x"], "invalid choice"),
+        (["--batch_size", "0"], "at least 1"),
+    ],
+)
+def test_missing_and_clashing_options_are_named(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run_tool(*arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_choices_are_those_of_the_library() -> None:
+    tool = load_tool()
+    assert tool.OUTPUTS == OUTPUT_KINDS
+    assert tool.SCALES == SCALES
 
 
 @pytest.mark.parametrize("arguments", [["--max_videos", "0"], ["--max_videos", "x"], ["--device", "tpu"], []])

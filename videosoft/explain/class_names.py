@@ -3,19 +3,42 @@
 import difflib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from videosoft.data import match_class_names
 from videosoft.errors import InputError
 
-__all__ = ["find_class", "parse_class"]
+__all__ = ["ClassOverlap", "compare_class_lists", "find_class", "parse_class"]
+
+
+@dataclass(frozen=True)
+class ClassOverlap:
+    """Which classes two models have in common, by name: ``shared`` in the order of the first."""
+
+    shared: tuple[str, ...]
+    only_first: tuple[str, ...]
+    only_second: tuple[str, ...]
+
+
+def compare_class_lists(first: Sequence[str], second: Sequence[str]) -> ClassOverlap:
+    """Return what two lists of class names share; names that differ only in ``_'()`` are one class."""
+    found = {name: _match(name, second) for name in first}
+    taken = set(found.values())
+    return ClassOverlap(
+        shared=tuple(name for name, index in found.items() if index is not None),
+        only_first=tuple(name for name, index in found.items() if index is None),
+        only_second=tuple(name for index, name in enumerate(second) if index not in taken),
+    )
 
 
 def find_class(name: str, class_names: Sequence[str], *, owner: str) -> int:
-    """Return the index of a class by its name.
+    """Return the index of a class by its name, spelled exactly or but for ``_'()``.
 
     Raises InputError with the nearest names of ``owner`` (a checkpoint, for the message) when it has none such.
     """
-    if name in class_names:
-        return list(class_names).index(name)
+    index = _match(name, class_names)
+    if index is not None:
+        return index
     lower_case = {known.lower(): known for known in class_names}
     nearest = difflib.get_close_matches(name.lower(), lower_case, n=3, cutoff=0.4)
     hint = (
@@ -38,3 +61,10 @@ def parse_class(text: str, class_names: Sequence[str], *, owner: str) -> str:
             raise InputError(f"target {index} is out of range: {owner} has classes 0..{len(class_names) - 1}")
         return class_names[index]
     return class_names[find_class(text, class_names, owner=owner)]
+
+
+def _match(name: str, class_names: Sequence[str]) -> int | None:
+    try:
+        return match_class_names([name], class_names).labels[0]
+    except InputError:
+        return None

@@ -14,7 +14,7 @@ from videosoft.explain.methods.hires_cam import HiResCam
 from videosoft.explain.methods.integrated_gradients import IntegratedGradients
 from videosoft.explain.methods.method import SaliencyMethod
 from videosoft.explain.methods.occlusion import Occlusion
-from videosoft.explain.methods.registry import create_method, get_method_class, list_methods
+from videosoft.explain.methods.registry import create_method, get_method_class, list_methods, parse_options
 from videosoft.explain.methods.rise import Rise
 from videosoft.explain.methods.saliency_tubes import RESIDUAL_TOLERANCE, SaliencyTubes
 
@@ -37,4 +37,5 @@ __all__ = [
     "create_method",
     "get_method_class",
     "list_methods",
+    "parse_options",
 ]

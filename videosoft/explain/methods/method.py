@@ -14,7 +14,7 @@ from videosoft.explain.layers import get_feature_layer
 from videosoft.explain.targets import ClassScore, Target
 from videosoft.explain.tube import SaliencyTube, upsample_map
 
-__all__ = ["INPUT_LAYER", "MapBatch", "Needs", "SaliencyMethod"]
+__all__ = ["INPUT_LAYER", "MapBatch", "Needs", "NotFiniteError", "SaliencyMethod"]
 
 INPUT_LAYER = "input"
 """What a map that lies on the clip itself has for a layer's name."""
@@ -26,6 +26,14 @@ Needs = Literal[
     "many forwards",
     "many forwards and backwards",
 ]
+
+
+class NotFiniteError(InputError):
+    """A map or the logits are not finite; ``clips`` are the numbers of the clips in their batch."""
+
+    def __init__(self, message: str, clips: Sequence[int]) -> None:
+        super().__init__(message)
+        self.clips = tuple(clips)
 
 
 @dataclass(frozen=True)
@@ -98,9 +106,10 @@ def _create_tubes(
         finite = maps.flatten(1).isfinite().all(dim=1) & logits.isfinite().all(dim=1)
         bad = torch.nonzero(~finite).flatten().tolist()
         index = batch.scores[bad[0]].index
-        raise InputError(
+        raise NotFiniteError(
             f"the map or the logit of class {index} is not finite for clip {', '.join(map(str, bad))} of the batch "
-            f"({method.name} at {layer!r}): check the network's weights and the clip"
+            f"({method.name} at {layer!r}): check the network's weights and the clip",
+            bad,
         )
     tubes = upsample_map(maps, size)
     warnings = batch.warnings or [()] * len(maps)

@@ -66,4 +66,4 @@ class SaliencyTubes(SaliencyMethod):
 def _warn_of_residual(residual: float) -> tuple[str, ...]:
     if residual <= RESIDUAL_TOLERANCE:
         return ()
-    return (f"map and bias miss the logit by {residual:.3g}: other biases and bends lie behind the layer",)
+    return (f"map and bias miss the logit by {residual:.3g}: biases behind the layer, or another head",)

@@ -1,4 +1,4 @@
-"""The legend of the colours: a vertical bar in logit units."""
+"""The legend of the colours: a vertical bar with its numbers and what they are."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -41,4 +41,4 @@ def draw_color_bar(
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
     axes.tick_params(labelsize=size_points, length=2, pad=2)
-    axes.set_ylabel("evidence, in logits", fontsize=size_points, labelpad=3)
+    axes.set_ylabel(scale.label, fontsize=size_points, labelpad=3)

@@ -7,11 +7,11 @@ import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from videosoft.atomic_files import replace_when_done
 from videosoft.explain.rendering.captions import WARNING_COLOR, ClipFigure
 from videosoft.explain.rendering.color_bar import COLOR_BAR_WIDTH_INCHES, draw_color_bar
-from videosoft.explain.rendering.colors import create_color_scale, draw_overlay
-from videosoft.explain.rendering.text import draw_text, ignore_missing_glyphs
+from videosoft.explain.rendering.colors import draw_overlay
+from videosoft.explain.rendering.png import write_png
+from videosoft.explain.rendering.text import draw_text
 
 __all__ = ["MAX_COLUMNS", "select_columns", "write_contact_sheet"]
 
@@ -33,15 +33,13 @@ def select_columns(num_frames: int) -> list[int]:
 
 def write_contact_sheet(path: Path, clip_figure: ClipFigure) -> None:
     """Write the clip's contact sheet as PNG; the file appears under its name only when it is complete."""
-    figure = _draw_contact_sheet(clip_figure)
-    with ignore_missing_glyphs(), replace_when_done(path) as temporary_path:
-        figure.savefig(temporary_path, format="png", dpi=DPI, metadata={"Software": None})
+    write_png(path, _draw_contact_sheet(clip_figure))
 
 
 def _draw_contact_sheet(clip_figure: ClipFigure) -> Figure:
     num_frames, height, width = clip_figure.frames.shape[:3]
     columns = select_columns(num_frames)
-    scale = create_color_scale(panel.tube for panel in clip_figure.panels)
+    scale = clip_figure.scale
     rows: list[tuple[str, tuple[str, ...], npt.NDArray[np.uint8]]] = [("frames", (), clip_figure.frames[columns])]
     for panel in clip_figure.panels:
         overlay = draw_overlay(clip_figure.frames[columns], panel.tube[columns], scale)

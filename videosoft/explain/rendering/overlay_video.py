@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from videosoft.explain.rendering.captions import WARNING_COLOR, ClipFigure
 from videosoft.explain.rendering.color_bar import COLOR_BAR_WIDTH_INCHES, draw_color_bar
-from videosoft.explain.rendering.colors import ColorScale, create_color_scale, draw_overlay
+from videosoft.explain.rendering.colors import ColorScale, draw_overlay
+from videosoft.explain.rendering.gif import write_gif
 from videosoft.explain.rendering.mp4 import write_mp4
 from videosoft.explain.rendering.text import draw_text, ignore_missing_glyphs
 
@@ -28,8 +29,12 @@ TITLE_POINTS, TEXT_POINTS = 11.0, 8.5
 
 
 def write_overlay_video(path: Path, figure: ClipFigure) -> None:
-    """Write the clip's overlay as mp4, at the speed of the world; see :func:`render_overlay_video` for the picture."""
-    write_mp4(path, render_overlay_video(figure), figure.fps)
+    """Write the clip's overlay as mp4 or, by the suffix, GIF, at the speed of the world.
+
+    The picture is that of :func:`render_overlay_video`.
+    """
+    write = write_gif if path.suffix == ".gif" else write_mp4
+    write(path, render_overlay_video(figure), figure.fps)
 
 
 def render_overlay_video(figure: ClipFigure) -> Iterator[npt.NDArray[np.uint8]]:
@@ -39,7 +44,7 @@ def render_overlay_video(figure: ClipFigure) -> Iterator[npt.NDArray[np.uint8]]:
     alike by bilinear interpolation.
     """
     num_frames, height, width = figure.frames.shape[:3]
-    scale = create_color_scale(panel.tube for panel in figure.panels)
+    scale = figure.scale
     factor = max(1, math.ceil(MIN_PANEL_SIDE / min(height, width)))
     panel_height, panel_width = factor * height, factor * width
     background, panel_top = _draw_background(figure, scale, panel_height, panel_width)
