@@ -1,23 +1,26 @@
-"""A tube as a surface in space and time: for 3-D viewers (glTF, PLY), and as a picture."""
+"""A tube as a surface in space and time: for 3-D viewers (glTF, PLY), and as a picture.
+
+trimesh and scikit-image are imported where they work: who draws overlays need not wait for them.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import trimesh
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from PIL import Image
-from skimage.measure import marching_cubes
 
 from videosoft.atomic_files import replace_when_done
 from videosoft.explain.rendering.captions import WARNING_COLOR, ClipFigure
 from videosoft.explain.rendering.colors import NEGATIVE_OUTER, POSITIVE_OUTER
 from videosoft.explain.rendering.png import write_png
 from videosoft.explain.rendering.text import draw_text
+
+if TYPE_CHECKING:
+    import trimesh
 
 __all__ = ["LEVEL_SHARE", "Surface", "find_surfaces", "write_mesh", "write_tube_picture"]
 
@@ -49,6 +52,8 @@ class Surface:
 
 def find_surfaces(tube: npt.NDArray[np.float32], level: float) -> list[Surface]:
     """Return the surfaces of a tube (T, H, W) at +level and at -level, by marching cubes; those that exist."""
+    from skimage.measure import marching_cubes
+
     padded = np.pad(tube, 1)
     surfaces = []
     for signed_level in (level, -level):
@@ -70,6 +75,8 @@ def write_mesh(path: Path, tube: npt.NDArray[np.float32], frames: npt.NDArray[np
     blue. In glTF the last frame stands behind the tube. A tube that reaches the level nowhere gives no PLY file, and a
     glTF file with the frame alone. The file appears under its name only when it is complete.
     """
+    import trimesh
+
     surfaces = find_surfaces(tube, level)
     meshes = [_create_mesh(surface, tube.shape) for surface in surfaces]
     content: bytes
@@ -96,7 +103,9 @@ def write_tube_picture(path: Path, clip_figure: ClipFigure) -> None:
     write_png(path, _draw_tubes(clip_figure))
 
 
-def _create_mesh(surface: Surface, sides: tuple[int, ...]) -> trimesh.Trimesh:
+def _create_mesh(surface: Surface, sides: tuple[int, ...]) -> "trimesh.Trimesh":
+    import trimesh
+
     num_frames, height, width = sides
     t, y, x = surface.vertices.T
     scale = 1 / width
@@ -113,8 +122,10 @@ def _create_mesh(surface: Surface, sides: tuple[int, ...]) -> trimesh.Trimesh:
     return trimesh.Trimesh(positions, surface.faces, vertex_colors=colors, process=False)
 
 
-def _create_backdrop(frame: npt.NDArray[np.uint8]) -> trimesh.Trimesh:
+def _create_backdrop(frame: npt.NDArray[np.uint8]) -> "trimesh.Trimesh":
     """Return the frame as a picture that stands at the end of time."""
+    import trimesh
+
     top = frame.shape[0] / frame.shape[1] / 2
     z = -TIME_LENGTH / 2 - BACKDROP_GAP
     corners = np.array([[-0.5, -top, z], [0.5, -top, z], [0.5, top, z], [-0.5, top, z]])
@@ -168,6 +179,8 @@ def _draw_panel(
     figure_height: float,
 ) -> int:
     """Draw one tube and return the number of its surfaces."""
+    from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+
     num_frames, height, width = tube.shape
     axes: Any = figure.add_axes(
         (left, MARGIN / figure_height, panel_width, PANEL_INCHES / figure_height), projection="3d"

@@ -5,7 +5,6 @@ from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from videosoft.errors import InputError
 from videosoft.explain.rendering.colors import ColorScale, create_color_scale
@@ -57,5 +56,7 @@ def _divide_by_largest(tube: Tube) -> Tube:
 
 def _rank(tube: Tube) -> Tube:
     """Return sign(v) * (mean rank of |v|) / n: 1 for the largest, 0 for zero."""
+    from scipy.stats import rankdata
+
     ranks = rankdata(np.abs(tube), axis=None).reshape(tube.shape) / tube.size
     return (np.sign(tube) * ranks).astype(np.float32)
