@@ -10,6 +10,7 @@ from pathlib import Path
 
 from videosoft._version import __version__
 from videosoft.errors import InputError, run_command
+from videosoft.recipes import find_packaged_configs, read_headline, resolve_configs
 
 VERBS = {
     "fit": "train, validating after every epoch",
@@ -18,7 +19,6 @@ VERBS = {
     "predict": "the same views without metrics: the five best classes a video, and predictions.parquet",
     "doctor": "what would go wrong with a fit: versions, coverage, decoding against training speed, memory",
 }
-CONFIG_FLAGS = ("--config", "-c")
 
 
 def main() -> int:
@@ -36,12 +36,12 @@ def _dispatch() -> None:
         return
     if arguments[0] == "configs":
         for name, path in find_packaged_configs().items():
-            print(f"{name:<40} {_read_headline(path)}")
+            print(f"{name:<42} {read_headline(path)}")
         return
     if arguments[0] not in VERBS and not arguments[0].startswith("-"):
         _forward_to_lightning_sdk(arguments[0])
         return
-    sys.argv = [sys.argv[0], *resolve_config_names(arguments)]
+    sys.argv = [sys.argv[0], *resolve_configs(arguments)]
     # A console script lacks the current folder on its path, which `class_path: my_module.MyClass` in a config needs.
     sys.path.insert(0, str(Path.cwd()))
     if arguments[0] == "doctor":
@@ -54,53 +54,6 @@ def _dispatch() -> None:
     run_lightning_cli()
 
 
-def find_packaged_configs() -> dict[str, Path]:
-    """The recipes that come with videosoft: file name -> path."""
-    spec = importlib.util.find_spec("videosoft.configs")
-    folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
-    # In a checkout that was not installed the recipes lie beside the package.
-    folders.append(Path(__file__).resolve().parent.parent / "configs")
-    found: dict[str, Path] = {}
-    for folder in folders:
-        for path in sorted(folder.glob("*.yaml")):
-            found.setdefault(path.name, path)
-    return found
-
-
-def resolve_config_names(arguments: list[str]) -> list[str]:
-    """Replace the bare name after ``--config`` by the packaged recipe's path, unless there is such a file here.
-
-    Raises:
-        InputError: when neither exists, naming the nearest recipes.
-    """
-    resolved = []
-    follows_flag = False
-    for argument in arguments:
-        flag, separator, value = argument.partition("=")
-        if follows_flag:
-            resolved.append(_resolve_config(argument))
-        elif separator and flag in CONFIG_FLAGS:
-            resolved.append(f"{flag}={_resolve_config(value)}")
-        else:
-            resolved.append(argument)
-        follows_flag = argument in CONFIG_FLAGS
-    return resolved
-
-
-def _resolve_config(name: str) -> str:
-    if Path(name).is_file():
-        return name
-    packaged = find_packaged_configs()
-    for candidate in (name, f"{name}.yaml"):
-        if candidate in packaged:
-            return str(packaged[candidate])
-    nearest = difflib.get_close_matches(name, packaged, n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
-    raise InputError(
-        f"config {name!r} is neither a file nor a packaged recipe.{hint} `lightning configs` lists the recipes."
-    )
-
-
 def _forward_to_lightning_sdk(verb: str) -> None:
     """lightning-sdk owns a script of the same name: what is not ours goes there when it is installed."""
     if importlib.util.find_spec("lightning_sdk") is not None:
@@ -111,11 +64,6 @@ def _forward_to_lightning_sdk(verb: str) -> None:
     nearest = difflib.get_close_matches(verb, [*VERBS, "configs"], n=1, cutoff=0.5)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     raise InputError(f"unknown verb {verb!r}.{hint} Known verbs: {', '.join([*VERBS, 'configs'])}.")
-
-
-def _read_headline(path: Path) -> str:
-    with path.open(encoding="utf-8") as file:
-        return file.readline().lstrip("# ").strip()
 
 
 def _format_help() -> str:

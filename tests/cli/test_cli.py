@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from videosoft import __version__
-from videosoft.cli import find_packaged_configs, main, resolve_config_names
+from videosoft.cli import main
 from videosoft.errors import InputError
+from videosoft.recipes import find_packaged_configs, resolve_configs
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -41,7 +41,7 @@ def test_python_dash_m() -> None:
 def test_every_recipe_is_packaged_and_says_what_it_is() -> None:
     packaged = find_packaged_configs()
     assert set(packaged) == {path.name for path in CONFIGS.glob("*.yaml")}
-    for path in packaged.values():
+    for path in (*packaged.values(), *CONFIGS.glob("bases/*.yaml")):
         assert path.read_text().startswith("# ")
 
 
@@ -57,19 +57,19 @@ def test_bare_names_find_packaged_recipes(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    resolved = resolve_config_names(arguments)
+    resolved = resolve_configs(arguments)
     assert Path(resolved[-1].removeprefix("--config=")) == CONFIGS / "r3d50_softpool.yaml"
 
 
 def test_a_file_here_comes_before_a_packaged_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("r3d50_softpool.yaml").write_text("seed_everything: 7\n")
-    assert resolve_config_names(["fit", "--config", "r3d50_softpool.yaml"])[-1] == "r3d50_softpool.yaml"
+    assert resolve_configs(["fit", "--config", "r3d50_softpool.yaml"])[-1] == "r3d50_softpool.yaml"
 
 
 def test_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(InputError, match=r"'r3d50_sofpool\.yaml'.*Did you mean r3d50_softpool\.yaml"):
-        resolve_config_names(["fit", "--config", "r3d50_sofpool.yaml"])
+        resolve_configs(["fit", "--config", "r3d50_sofpool.yaml"])
 
 
 @pytest.mark.parametrize(("verb", "message"), [("fitt", "Did you mean 'fit'?"), ("xyzzy", "Known verbs: fit")])
@@ -81,24 +81,3 @@ def test_unknown_verbs(
     printed = capsys.readouterr().err
     assert message in printed
     assert "Traceback" not in printed
-
-
-PAIRS = [
-    ("r3d50_softpool.yaml", "r3d50_maxpool.yaml"),
-    ("r3d50_softpool_ucf101_mini.yaml", "r3d50_maxpool_ucf101_mini.yaml"),
-]
-
-
-@pytest.mark.parametrize(("soft", "max_"), PAIRS)
-def test_a_pair_of_recipes_differs_in_the_line_of_the_pool(soft: str, max_: str) -> None:
-    soft_lines, max_lines = ((CONFIGS / name).read_text().splitlines() for name in (soft, max_))
-    differing = [(a, b) for a, b in zip(soft_lines, max_lines, strict=True) if a != b]
-    assert [(a.strip(), b.strip()) for a, b in differing] == [("pool: soft", "pool: max")]
-
-
-def test_the_kinetics_recipe_is_haras() -> None:
-    recipe = yaml.safe_load((CONFIGS / "r3d50_softpool.yaml").read_text())
-    optimizer = recipe["model"]["optimizer"]["init_args"]
-    assert (optimizer["lr"], optimizer["weight_decay"], recipe["data"]["batch_size"]) == (0.1, 1e-3, 128)
-    assert recipe["model"]["schedule"]["milestones"] == [50, 100, 150]
-    assert (recipe["trainer"]["max_epochs"], recipe["data"]["num_frames"], recipe["data"]["crop"]) == (200, 16, 112)

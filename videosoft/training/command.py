@@ -45,6 +45,7 @@ from videosoft.training.configuration import configuration_errors_as_input_error
 from videosoft.training.console import silence_advertisements
 from videosoft.training.datamodule import KineticsDataModule
 from videosoft.training.loggers import WandbChoice, create_csv_logger, create_loggers
+from videosoft.training.unknown_keys import NearestKeysParser
 
 
 class _OverwritingSaveConfig(SaveConfigCallback):
@@ -66,6 +67,12 @@ class VideosoftCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument(
             "--run.output", type=str, default="runs", help="folder of all runs; each goes to OUTPUT/NAME/version_N"
+        )
+        parser.add_argument(
+            "--run.extends",
+            type=_forget_bases,
+            default=None,
+            help="in a config file: recipes that apply before it, [base.yaml, ...]; applied by now, null from here on",
         )
         parser.add_argument("--run.name", type=str | None, default=None, help="default: the config file's name")
         parser.add_argument(
@@ -90,6 +97,16 @@ class VideosoftCLI(LightningCLI):
             help="clips of the largest loss to keep of each validation, with stills; 0: none",
         )
         parser.add_argument("--run.tensorboard", type=bool, default=False, help="log for TensorBoard, too")
+
+    def setup_parser(self, *args: Any, **kwargs: Any) -> None:
+        super().setup_parser(*args, **kwargs)
+
+        def list_keys() -> list[str]:
+            return list(self._parser("fit").get_defaults().keys())
+
+        for parser in (self.parser, *self._subcommand_parsers.values()):
+            if isinstance(parser, NearestKeysParser):
+                parser.list_known_keys = list_keys
 
     def before_instantiate_classes(self) -> None:
         run = self._subconfig["run"]
@@ -249,6 +266,7 @@ def run_lightning_cli(cli: type[VideosoftCLI] = VideosoftCLI) -> None:
             VideoClassifier,
             KineticsDataModule,
             save_config_callback=_OverwritingSaveConfig,
+            parser_class=NearestKeysParser,
             trainer_defaults={"accelerator": "auto", "devices": "auto"},
         )
     except InputError:
@@ -260,6 +278,10 @@ def run_lightning_cli(cli: type[VideosoftCLI] = VideosoftCLI) -> None:
         if "/lightning/" not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).as_posix():
             raise
         raise InputError(str(error)) from error
+
+
+def _forget_bases(extends: object) -> None:
+    """``run.extends`` as the resolved config has it: the command line put the bases before it, and it stands alone."""
 
 
 def _name_of_config(argv: list[str]) -> str:
