@@ -15,7 +15,7 @@ from lightning_runs import LABELS, run_lightning, write_video
 from torch import nn
 
 from videosoft.evaluation import read_predictions
-from videosoft.models import export_weights, load_checkpoint
+from videosoft.models import export_weights, load_checkpoint, write_weight_file
 from videosoft.training.callbacks import FailureLog
 
 
@@ -227,8 +227,8 @@ def test_only_fit_goes_without_a_checkpoint(
 def test_exported_weights_are_tested_like_their_checkpoint_but_not_resumed(
     run_dir: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    best, exported = run_dir / "checkpoints" / "best.ckpt", tmp_path / "weights.ckpt"
-    torch.save(export_weights(best, dtype=torch.float32), exported)
+    best, exported = run_dir / "checkpoints" / "best.ckpt", tmp_path / "weights.safetensors"
+    write_weight_file(exported, export_weights(best, dtype=torch.float32))
     predictions = []
     for name, path in (("a", best), ("b", exported)):
         arguments = ("--config", config, "--run.output", tmp_path / name, "--ckpt_path", path)
@@ -239,7 +239,7 @@ def test_exported_weights_are_tested_like_their_checkpoint_but_not_resumed(
     capsys.readouterr()
     arguments = ("fit", "--config", config, "--run.output", tmp_path / "c", "--ckpt_path", exported)
     assert run_lightning(monkeypatch, *arguments) == 2
-    assert "weights.ckpt holds weights only" in capsys.readouterr().err
+    assert "weights.safetensors holds weights only" in capsys.readouterr().err
 
 
 def copy_with_empty_videos(root: Path, copy: Path, split: str) -> None:
