@@ -2,6 +2,7 @@
 
 from videosoft.explain.export.explaining import ExplainedVideo, Explainer, FailedVideo
 from videosoft.explain.export.exporter import ExportSettings, SaliencyExport
+from videosoft.explain.export.figures import create_figure, describe_video
 from videosoft.explain.export.models import (
     ExplainedModel,
     choose_layer,
@@ -32,6 +33,8 @@ __all__ = [
     "TargetPolicy",
     "VideoOutcome",
     "choose_layer",
+    "create_figure",
+    "describe_video",
     "list_model_layers",
     "list_split",
     "list_videos",

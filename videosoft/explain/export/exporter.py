@@ -14,7 +14,7 @@ from videosoft import __version__
 from videosoft.errors import InputError
 from videosoft.explain.class_names import ClassOverlap, compare_class_lists
 from videosoft.explain.export.explaining import ExplainedVideo, Explainer, FailedVideo
-from videosoft.explain.export.figures import collect_warnings, create_figure, describe_model
+from videosoft.explain.export.figures import create_figure, describe_video
 from videosoft.explain.export.models import choose_layer, load_models, resolve_device
 from videosoft.explain.export.outcomes import VideoOutcome
 from videosoft.explain.export.output_files import (
@@ -211,7 +211,7 @@ class SaliencyExport:
             yield outcome
 
     def _write_video(self, explained: ExplainedVideo) -> VideoOutcome:
-        outcome = self._describe_video(explained)
+        outcome = describe_video(self._models, explained)
         name, files = self._folder.begin_video(outcome.path, outcome.video_id, self._suffixes)
         arrays, pictures = _split_kinds(files)
         with _removing_unfinished(self._folder.path, files):
@@ -271,26 +271,6 @@ class SaliencyExport:
         if absent:
             warnings = (*warnings, f"no {', '.join(absent)}: the tube reaches half of the scale nowhere")
         return replace(outcome, status="ok", files=files, warnings=warnings)
-
-    def _describe_video(self, explained: ExplainedVideo) -> VideoOutcome:
-        names = self._models[0].class_names
-        first = explained.tubes[0]
-        return VideoOutcome(
-            video_id=explained.video.video_id,
-            path=str(explained.video.path),
-            label=explained.video.label_name,
-            status="ok",
-            target=names[first.target],
-            versus="" if first.versus is None else names[first.versus],
-            models=tuple(
-                describe_model(model, tube) for model, tube in zip(self._models, explained.tubes, strict=True)
-            ),
-            warnings=collect_warnings(self._models, explained.tubes),
-            frames=explained.frame_indices,
-            num_video_frames=explained.num_video_frames,
-            fps=explained.fps if 0 < explained.fps < float("inf") else 0.0,
-            clip_hash=explained.clip_hash,
-        )
 
     def _find_limit(self) -> float:
         """Return the wanted quantile of |M| over the tubes of all videos and models, 1 where all is zero."""

@@ -1,41 +1,38 @@
-"""The figure of one video: what stands on it, made of an outcome, arrays and frames."""
+"""What is said of one video, and the figure that says it."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from videosoft.explain.export.explaining import ExplainedVideo
 from videosoft.explain.export.models import ExplainedModel
 from videosoft.explain.export.outcomes import ModelOutcome, VideoOutcome
 from videosoft.explain.rendering import ClipFigure, Scale, TubePanel, scale_tubes
 from videosoft.explain.tube import SaliencyTube
 
-__all__ = ["collect_warnings", "create_figure", "describe_model"]
+__all__ = ["create_figure", "describe_video"]
 
 DEFAULT_FPS = 25.0
 
 
-def describe_model(model: ExplainedModel, tube: SaliencyTube) -> ModelOutcome:
-    """Return what the model says about the clip of its tube."""
-    probabilities = tube.probabilities
-    return ModelOutcome(
-        model=model.title,
-        prediction=model.class_names[tube.prediction],
-        probability=float(probabilities[tube.prediction]),
-        target_probability=float(probabilities[tube.target]),
-        logit=tube.logit,
-        residual=tube.residual,
-    )
-
-
-def collect_warnings(models: Sequence[ExplainedModel], tubes: Sequence[SaliencyTube]) -> tuple[str, ...]:
-    """Return what a reader of the figure must know, each thing once if it holds for all models."""
-    by_text: dict[str, list[str]] = {}
-    for model, tube in zip(models, tubes, strict=True):
-        for warning in tube.warnings:
-            by_text.setdefault(warning, []).append(model.letter)
-    return tuple(
-        text if len(letters) == len(models) else f"{', '.join(letters)}: {text}" for text, letters in by_text.items()
+def describe_video(models: Sequence[ExplainedModel], explained: ExplainedVideo) -> VideoOutcome:
+    """Return all that is to be said of an explained video, no file of which is written yet."""
+    names = models[0].class_names
+    first = explained.tubes[0]
+    return VideoOutcome(
+        video_id=explained.video.video_id,
+        path=str(explained.video.path),
+        label=explained.video.label_name,
+        status="ok",
+        target=names[first.target],
+        versus="" if first.versus is None else names[first.versus],
+        models=tuple(_describe_model(model, tube) for model, tube in zip(models, explained.tubes, strict=True)),
+        warnings=_collect_warnings(models, explained.tubes),
+        frames=explained.frame_indices,
+        num_video_frames=explained.num_video_frames,
+        fps=explained.fps if 0 < explained.fps < float("inf") else 0.0,
+        clip_hash=explained.clip_hash,
     )
 
 
@@ -97,4 +94,27 @@ def create_figure(
         fps=fps,
         panels=tuple(panels),
         scale=color_scale,
+    )
+
+
+def _describe_model(model: ExplainedModel, tube: SaliencyTube) -> ModelOutcome:
+    probabilities = tube.probabilities
+    return ModelOutcome(
+        model=model.title,
+        prediction=model.class_names[tube.prediction],
+        probability=float(probabilities[tube.prediction]),
+        target_probability=float(probabilities[tube.target]),
+        logit=tube.logit,
+        residual=tube.residual,
+    )
+
+
+def _collect_warnings(models: Sequence[ExplainedModel], tubes: Sequence[SaliencyTube]) -> tuple[str, ...]:
+    """Return what a reader of the figure must know, each thing once if it holds for all models."""
+    by_text: dict[str, list[str]] = {}
+    for model, tube in zip(models, tubes, strict=True):
+        for warning in tube.warnings:
+            by_text.setdefault(warning, []).append(model.letter)
+    return tuple(
+        text if len(letters) == len(models) else f"{', '.join(letters)}: {text}" for text, letters in by_text.items()
     )
