@@ -5,7 +5,12 @@ from videosoft.evaluation.calibration import Calibration, compute_calibration
 from videosoft.evaluation.confusion import compute_confusion, list_confused_pairs, write_confusion
 from videosoft.evaluation.mcnemar import McNemarResult, mcnemar_test
 from videosoft.evaluation.metrics import compute_metrics, format_metrics, write_metrics
-from videosoft.evaluation.predictions import PredictionTable, read_predictions, write_predictions
+from videosoft.evaluation.predictions import (
+    PredictionTable,
+    iterate_predictions,
+    read_predictions,
+    write_predictions,
+)
 from videosoft.evaluation.report import write_evaluation
 
 __all__ = [
@@ -17,6 +22,7 @@ __all__ = [
     "compute_confusion",
     "compute_metrics",
     "format_metrics",
+    "iterate_predictions",
     "list_confused_pairs",
     "mcnemar_test",
     "read_predictions",

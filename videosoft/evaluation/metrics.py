@@ -12,6 +12,7 @@ from videosoft.atomic_files import replace_when_done
 from videosoft.evaluation.calibration import compute_calibration
 from videosoft.evaluation.confusion import compute_confusion, list_confused_pairs
 from videosoft.evaluation.predictions import STATUSES, PredictionTable
+from videosoft.evaluation.ranking import rank_labels
 from videosoft.printable import make_printable
 
 METRICS_FORMAT_VERSION = 1
@@ -61,7 +62,7 @@ def compute_metrics(table: PredictionTable, *, command: str) -> dict[str, Any]:
         "num_evaluated": num_evaluated,
         "top1": float(is_correct.mean()) if num_evaluated else None,
         "top1_confidence_interval_95": _compute_wilson_interval(int(is_correct.sum()), num_evaluated),
-        "top5": float((_rank_labels(probabilities, evaluated_labels) < 5).mean()) if num_evaluated else None,
+        "top5": float((rank_labels(probabilities, evaluated_labels) < 5).mean()) if num_evaluated else None,
         "mean_class_accuracy": float(np.mean(accuracies)) if accuracies else None,
         "per_class": per_class,
         "most_confused": list_confused_pairs(compute_confusion(table), table.class_names, limit=_NUM_CONFUSED_PAIRS),
@@ -105,13 +106,6 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
     evaluated = f"evaluated on {metrics['num_evaluated']} of {metrics['num_videos']} videos"
     lines.append(f"{evaluated}, {make_printable(metrics['protocol'])} views{f' ({failures})' if failures else ''}")
     return "\n".join(lines)
-
-
-def _rank_labels(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Position of each label when the classes are sorted by falling probability, from 0; equal ones by index."""
-    of_label = np.take_along_axis(probabilities, labels[:, None].astype(np.int64), axis=1)  # (N, 1)
-    is_before = np.arange(probabilities.shape[1]) < labels[:, None]
-    return ((probabilities > of_label) | ((probabilities == of_label) & is_before)).sum(axis=1)
 
 
 def _compute_wilson_interval(num_correct: int, num_evaluated: int) -> list[float] | None:

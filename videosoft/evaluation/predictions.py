@@ -1,8 +1,9 @@
 """predictions.parquet: one row a video, the failed ones included, so that others can judge and join it."""
 
+import contextlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ _SCHEMA = pa.schema(
 )
 _NULL_UNLESS_OK = ("prediction", "probabilities", "logits")
 _METADATA_KEY = b"videosoft"
+_ROWS_AT_ONCE = 4096
+_BUFFER_BYTES = 2**20  # read in such pieces, not a whole column at once
 
 
 @dataclass(frozen=True)
@@ -116,29 +119,64 @@ def read_predictions(path: str | Path) -> PredictionTable:
     Raises:
         InputError: not such a file, written by a newer version, or with contradictory contents.
     """
-    path = Path(path)
+    file, metadata = _open_predictions(Path(path))
+    with _clear_errors(path):
+        return _create_table(file.read(), metadata)
+
+
+def iterate_predictions(path: str | Path) -> Iterator[PredictionTable]:
+    """Read a predictions file some thousand videos at a time, for those who keep little of each.
+
+    Each part is checked as :func:`read_predictions` does; a video that has two rows in different parts is not noticed.
+
+    Raises:
+        InputError: as :func:`read_predictions`.
+    """
+    file, metadata = _open_predictions(Path(path))
+    with _clear_errors(path):
+        for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
+            yield _create_table(pa.Table.from_batches([batch]), metadata)
+
+
+def _open_predictions(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
     if not path.is_file():
         raise InputError(f"predictions file {path} does not exist")
     try:
-        table = pq.ParquetFile(path).read()
+        file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is not a readable Parquet file: {first_line}") from None
-    metadata = _read_metadata(table.schema.metadata or {}, path)
-    if not table.schema.equals(_SCHEMA, check_metadata=False):
+        raise InputError(f"{path} is not a readable Parquet file: {_first_line(error)}") from None
+    schema = file.schema_arrow
+    metadata = _read_metadata(schema.metadata or {}, path)
+    if not schema.equals(_SCHEMA, check_metadata=False):
         raise InputError(
-            f"{path} has the columns {[f'{field.name}: {field.type}' for field in table.schema]}; "
+            f"{path} has the columns {[f'{field.name}: {field.type}' for field in schema]}; "
             f"expected {[f'{field.name}: {field.type}' for field in _SCHEMA]}"
         )
+    return file, metadata
+
+
+def _create_table(rows: pa.Table, metadata: Mapping[str, Any]) -> PredictionTable:
+    return PredictionTable(
+        rows=rows.replace_schema_metadata(None),
+        class_names=tuple(metadata["class_names"]),
+        checkpoint_hash=metadata["checkpoint_hash"],
+        protocol=metadata["protocol"],
+    )
+
+
+@contextlib.contextmanager
+def _clear_errors(path: str | Path) -> Iterator[None]:
+    """Whatever is wrong inside the file is told with its name."""
     try:
-        return PredictionTable(
-            rows=table.replace_schema_metadata(None),
-            class_names=tuple(metadata["class_names"]),
-            checkpoint_hash=metadata["checkpoint_hash"],
-            protocol=metadata["protocol"],
-        )
+        yield
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} is not a readable Parquet file: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _read_metadata(metadata: Mapping[bytes, bytes], path: Path) -> dict[str, Any]:
