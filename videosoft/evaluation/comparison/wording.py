@@ -189,7 +189,7 @@ def _format_classes(classes: list[dict[str, Any]], a: str, b: str) -> list[str]:
             ("class", "videos", "sources", a, b, "difference", "p", "q"),
             [
                 (
-                    item["label_name"],
+                    shorten(item["label_name"], _MOST_CHARACTERS),
                     str(item["num_videos"]),
                     str(item["num_sources"]),
                     _percent(item["accuracy_a"]),
