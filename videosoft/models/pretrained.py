@@ -93,7 +93,7 @@ def load_pretrained(
         source = "imagenet"
         state = _inflate(rename_for(state, expected), expected, inflation, reshaped)
     classifier = getattr(model, "classifier_layer", None)
-    head_keys = {f"{classifier}.weight", f"{classifier}.bias"} & set(expected)
+    head_keys = [key for key in (f"{classifier}.weight", f"{classifier}.bias") if key in expected]
     matched = match_head_rows(
         head,
         {key: state[key] for key in head_keys if key in state},
@@ -108,7 +108,7 @@ def load_pretrained(
         state[key] = rows
 
     fitting = {key: state[key] for key in expected if key in state and state[key].shape == expected[key].shape}
-    skipped = head_keys if head == "fresh" else set()
+    skipped = head_keys if head == "fresh" else []
     wrong_shape = {
         key: (tuple(state[key].shape), tuple(expected[key].shape))
         for key in expected
@@ -129,7 +129,7 @@ def load_pretrained(
         )
     misfit = [key for key in (*report.missing, *report.unexpected, *wrong_shape) if not key.endswith(_COUNTER)]
     if misfit and not allow_partial:
-        raise InputError(_explain_misfit(report, set(misfit), head_keys))
+        raise InputError(_explain_misfit(report, only_head=set(misfit) <= set(head_keys)))
     if not check_only:
         model.load_state_dict({key: fitting[key] for key in report.loaded}, strict=False)
     return report
@@ -153,8 +153,8 @@ def _inflate(
     return inflated
 
 
-def _explain_misfit(report: PretrainedReport, misfit: set[str], head_keys: set[str]) -> str:
-    if misfit <= head_keys:
+def _explain_misfit(report: PretrainedReport, *, only_head: bool) -> str:
+    if only_head:
         advice = (
             "Only the classifier differs: head='fresh' leaves it as it is, head='by_name' takes the rows of the "
             "classes that both know."

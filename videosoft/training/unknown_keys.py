@@ -43,7 +43,7 @@ def explain_unknown_key(message: str, known_keys: Collection[str], argv: Sequenc
     if found := _UNKNOWN_OF_CLASS.search(message):
         group, option, class_path = found.groups()
         key = f"{group}.init_args.{option}"
-        known_keys = {f"{group}.init_args.{name}" for name in _list_arguments(class_path)}
+        known_keys = [f"{group}.init_args.{name}" for name in _list_arguments(class_path)]
     elif found := _UNKNOWN_IN_GROUP.search(message):
         key = ".".join(found.groups())
     elif found := (_UNKNOWN.search(message) or _UNKNOWN_ARGUMENT.search(message)):
