@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from videosoft.explain import ListedVideo, SaliencyExport, VideoOutcome
 
 SCALES = ("pair", "map", "rank", "fixed", "dataset")
-OUTPUTS = ("npz", "zarr", "overlay", "gif", "sheet", "slices", "tube", "glb", "ply", "panels")
+OUTPUTS = ("npz", "zarr", "overlay", "gif", "sheet", "frames", "slices", "tube", "glb", "ply", "panels")
 
 
 def create_parser() -> argparse.ArgumentParser:
@@ -70,9 +70,9 @@ def create_parser() -> argparse.ArgumentParser:
         "--outputs",
         nargs="+",
         choices=OUTPUTS,
-        default=["npz", "overlay", "sheet"],
+        default=["npz", "overlay", "sheet", "frames"],
         metavar="KIND",
-        help=f"files of each video: {', '.join(OUTPUTS)} (default: npz overlay sheet)",
+        help=f"files of each video: {', '.join(OUTPUTS)} (default: npz overlay sheet frames)",
     )
     results.add_argument(
         "--scale",

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from saliency_assets import CLASSES, write_checkpoint, write_video
 
 from videosoft.data import Preprocessing
 from videosoft.errors import run_command
@@ -22,12 +23,9 @@ from videosoft.explain import SaliencyMethod, VideoOutcome, read_export, read_sa
 from videosoft.explain.export import OUTPUT_KINDS, output_files
 from videosoft.explain.export.output_folder import JOURNAL_NAME
 from videosoft.explain.rendering import SCALES
-from videosoft.models import create_checkpoint_card, create_model
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "export_saliency.py"
-CLASSES = ("Archery", "Basketball Dunk", "Billiards")
-PREPROCESSING = Preprocessing(num_frames=8, sampling_stride=2, short_side=36, crop=32)
 FRAMES = tuple(range(2, 18, 2))  # the middle 15 of the 20 frames of write_video, every second one
 
 
@@ -38,45 +36,6 @@ def load_tool() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def write_checkpoint(
-    path: Path,
-    *,
-    seed: int = 0,
-    class_names: tuple[str, ...] = CLASSES,
-    pool: str = "soft",
-    preprocessing: Preprocessing = PREPROCESSING,
-    fill: float | None = None,
-) -> Path:
-    torch.manual_seed(seed)
-    kwargs = {"width": 0.125, "pool": pool}
-    network = create_model("r3d50", num_classes=len(class_names), **kwargs)
-    if fill is not None:
-        torch.nn.init.constant_(network.get_submodule(network.classifier_layer).weight, fill)
-    card = create_checkpoint_card(
-        model_name="r3d50",
-        model_kwargs=kwargs,
-        class_names=class_names,
-        preprocessing=preprocessing.to_dict(),
-        data={},
-    )
-    state = {f"network.{name}": value for name, value in network.state_dict().items()}
-    torch.save({"videosoft": card, "state_dict": state}, path)
-    return path
-
-
-def write_video(path: Path, num_frames: int = 20) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(num_frames)
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.pix_fmt, stream.width, stream.height = "yuv420p", 64, 48
-        for _ in range(num_frames):
-            picture = np.kron(rng.integers(0, 255, (6, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +76,12 @@ def test_one_checkpoint_end_to_end(assets: Path, tmp_path: Path, capsys: pytest.
     assert code == 0, printed.err
     assert sorted(file.name for file in output.iterdir()) == [
         "clip__x_1_.npz",
+        "clip__x_1__frames.jpg",
         "clip__x_1__overlay.mp4",
         "clip__x_1__sheet.png",
         "manifest.json",
         "other.npz",
+        "other_frames.jpg",
         "other_overlay.mp4",
         "other_sheet.png",
     ]
@@ -212,6 +173,7 @@ def test_overwriting_replaces_an_earlier_export(assets: Path, tmp_path: Path) ->
     assert run_tool(*arguments, "--overwrite", "--max_videos", "1") == 0
     assert sorted(file.name for file in (tmp_path / "results").iterdir()) == [
         "clip__x_1_.npz",
+        "clip__x_1__frames.jpg",
         "clip__x_1__overlay.mp4",
         "clip__x_1__sheet.png",
         "manifest.json",
@@ -415,7 +377,7 @@ def test_all_kinds_of_files(assets: Path, tmp_path: Path, compare: bool) -> None
         for letter in (("A", "B") if compare else ("",))
     ]
     absent = {"ply.A"} if compare else set()  # A says less of the class, and no surface reaches half of the scale
-    assert set(outcome.files) == {"overlay", "gif", "sheet", "slices", "tube", *panels, *of_models} - absent
+    assert set(outcome.files) == {"overlay", "gif", "sheet", "frames", "slices", "tube", *panels, *of_models} - absent
     assert ("no ply.A: the tube reaches half of the scale nowhere" in outcome.warnings) == compare
     assert {*outcome.files.values(), "manifest.json"} == {file.name for file in tmp_path.iterdir()}
     for kind, name in outcome.files.items():

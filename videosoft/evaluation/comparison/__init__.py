@@ -2,6 +2,7 @@
 
 from videosoft.evaluation.comparison.comparing import Side, compare_sides
 from videosoft.evaluation.comparison.files import write_comparison, write_report
+from videosoft.evaluation.comparison.matching import MatchedOutcomes, match_outcomes
 from videosoft.evaluation.comparison.outcomes import Outcomes, reduce_predictions
 from videosoft.evaluation.comparison.paired_counts import PairedCounts, compute_tango_interval
 from videosoft.evaluation.comparison.published_tables import judge_published_table, read_published_table
@@ -10,6 +11,7 @@ from videosoft.evaluation.comparison.video_lists import VideoList, read_video_li
 from videosoft.evaluation.comparison.wording import format_comparison, format_published_table
 
 __all__ = [
+    "MatchedOutcomes",
     "Outcomes",
     "PairedCounts",
     "Side",
@@ -20,6 +22,7 @@ __all__ = [
     "format_published_table",
     "is_pickle",
     "judge_published_table",
+    "match_outcomes",
     "read_outcomes",
     "read_published_table",
     "read_video_list",

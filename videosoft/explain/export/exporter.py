@@ -170,6 +170,7 @@ class SaliencyExport:
                     "letter": model.letter,
                     "checkpoint_hash": model.loaded.metadata["checkpoint_hash"],
                     "model": model.loaded.metadata["model"],
+                    "class_names": list(model.class_names),
                     "preprocessing": model.preprocessing.to_dict(),
                 }
                 for model in self._models

@@ -13,8 +13,6 @@ from videosoft.explain.tube import SaliencyTube
 
 __all__ = ["create_figure", "describe_video"]
 
-DEFAULT_FPS = 25.0
-
 
 def describe_video(models: Sequence[ExplainedModel], explained: ExplainedVideo) -> VideoOutcome:
     """Return all that is to be said of an explained video, no file of which is written yet."""
@@ -82,16 +80,13 @@ def create_figure(
     ]
     if positive_only:
         parts.insert(2, "negative values not drawn")
-    # Frames that were left out must not speed the world up.
-    stride = max(1.0, (last - first) / max(1, len(outcome.frames) - 1))
-    fps = outcome.fps / stride if 0 < outcome.fps < float("inf") else DEFAULT_FPS
     return ClipFigure(
         title=outcome.video_id,
         subtitle="   ·   ".join(parts),
         warning="; ".join(outcome.warnings) or None,
         frames=frames,
         frame_indices=outcome.frames,
-        fps=fps,
+        fps=outcome.clip_fps,
         panels=tuple(panels),
         scale=color_scale,
     )

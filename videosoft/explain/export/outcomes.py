@@ -8,6 +8,9 @@ from videosoft.errors import InputError
 
 __all__ = ["ModelOutcome", "VideoOutcome"]
 
+# Of videos that do not say their rate.
+DEFAULT_FPS = 25.0
+
 
 @dataclass(frozen=True)
 class ModelOutcome:
@@ -50,6 +53,14 @@ class VideoOutcome:
     num_video_frames: int = 0
     fps: float = 0.0
     clip_hash: str = ""
+
+    @property
+    def clip_fps(self) -> float:
+        """Frames of the clip a second, at the speed of the world: those that were left out do not speed it up."""
+        if not 0 < self.fps < float("inf"):
+            return DEFAULT_FPS
+        stride = (self.frames[-1] - self.frames[0]) / max(1, len(self.frames) - 1)
+        return self.fps / max(1.0, stride)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

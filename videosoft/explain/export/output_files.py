@@ -9,6 +9,7 @@ from videosoft.explain.rendering import (
     ClipFigure,
     draw_overlay,
     write_contact_sheet,
+    write_frame_grid,
     write_mesh,
     write_mp4,
     write_overlay_video,
@@ -19,16 +20,17 @@ from videosoft.explain.saliency_files import ZARR_SUFFIX
 
 __all__ = ["ARRAY_KINDS", "DEFAULT_KINDS", "OUTPUT_KINDS", "OutputKind", "list_suffixes", "write_pictures"]
 
-OutputKind = Literal["npz", "zarr", "overlay", "gif", "sheet", "slices", "tube", "glb", "ply", "panels"]
+OutputKind = Literal["npz", "zarr", "overlay", "gif", "sheet", "frames", "slices", "tube", "glb", "ply", "panels"]
 OUTPUT_KINDS: tuple[OutputKind, ...] = get_args(OutputKind)
 ARRAY_KINDS: tuple[OutputKind, ...] = ("npz", "zarr")
-DEFAULT_KINDS: tuple[OutputKind, ...] = ("npz", "overlay", "sheet")
+DEFAULT_KINDS: tuple[OutputKind, ...] = ("npz", "overlay", "sheet", "frames")
 
 _ENDINGS: Mapping[str, str] = {"npz": ".npz", "zarr": ZARR_SUFFIX, "glb": "_tube.glb", "ply": "_tube.ply"}
 _PICTURES: Mapping[str, tuple[str, Callable[[Path, ClipFigure], None]]] = {
     "overlay": ("_overlay.mp4", write_overlay_video),
     "gif": ("_overlay.gif", write_overlay_video),
     "sheet": ("_sheet.png", write_contact_sheet),
+    "frames": ("_frames.jpg", write_frame_grid),  # what the page shows under the maps
     "slices": ("_slices.png", write_slices),
     "tube": ("_tube.png", write_tube_picture),
 }

@@ -3,6 +3,7 @@
 from videosoft.explain.rendering.captions import ClipFigure, TubePanel
 from videosoft.explain.rendering.colors import ColorScale, create_color_scale, draw_overlay
 from videosoft.explain.rendering.contact_sheet import write_contact_sheet
+from videosoft.explain.rendering.frame_grid import read_frame_grid, write_frame_grid
 from videosoft.explain.rendering.gif import write_gif
 from videosoft.explain.rendering.meshes import LEVEL_SHARE, find_surfaces, write_mesh, write_tube_picture
 from videosoft.explain.rendering.mp4 import write_mp4
@@ -22,9 +23,11 @@ __all__ = [
     "create_color_scale",
     "draw_overlay",
     "find_surfaces",
+    "read_frame_grid",
     "render_overlay_video",
     "scale_tubes",
     "write_contact_sheet",
+    "write_frame_grid",
     "write_gif",
     "write_mesh",
     "write_mp4",
