@@ -135,17 +135,24 @@ class Preprocessing:
 
 
 def normalize_clip(
-    clip: Tensor, mean: Sequence[float], std: Sequence[float], dtype: torch.dtype = torch.float32
+    clip: Tensor,
+    mean: Sequence[float],
+    std: Sequence[float],
+    dtype: torch.dtype = torch.float32,
+    *,
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Tensor:
     """Turn uint8 pixels into a network's input: (x / 255 - mean) / std per channel.
 
-    The one place with the division by 255.  The result is contiguous, whatever the memory order of the input.
+    The one place with the division by 255.
 
     Args:
         clip: uint8, (..., C, T, H, W).
         mean: per channel, on the 0..1 scale.
         std: per channel, on the 0..1 scale.
         dtype: of the result; the arithmetic is in float32 at least.
+        memory_format: of the result, whatever the memory order of the input; ``torch.channels_last_3d`` takes five
+            dimensions.
 
     Raises:
         InputError: the clip is not uint8 (it was normalised before?) or its channels are not those of mean and std.
@@ -160,7 +167,7 @@ def normalize_clip(
     compute_dtype = torch.promote_types(dtype, torch.float32)
     scale = torch.tensor([1 / (255 * s) for s in std], dtype=compute_dtype, device=clip.device)
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], dtype=compute_dtype, device=clip.device)
-    pixels = clip.to(compute_dtype, memory_format=torch.contiguous_format)
+    pixels = clip.to(compute_dtype, memory_format=memory_format)
     return pixels.mul_(scale[:, None, None, None]).add_(shift[:, None, None, None]).to(dtype)
 
 

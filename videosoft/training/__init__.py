@@ -2,6 +2,7 @@
 
 from videosoft.training.classifier import NetworkConfig, VideoClassifier
 from videosoft.training.datamodule import KineticsDataModule
+from videosoft.training.precise_norm import PreciseBatchNorm
 from videosoft.training.schedules import ScheduleConfig
 
-__all__ = ["KineticsDataModule", "NetworkConfig", "ScheduleConfig", "VideoClassifier"]
+__all__ = ["KineticsDataModule", "NetworkConfig", "PreciseBatchNorm", "ScheduleConfig", "VideoClassifier"]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import lightning as L
 import torch
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
@@ -20,9 +21,19 @@ from videosoft.errors import InputError
 from videosoft.evaluation import average_views
 from videosoft.models import HeadPolicy, Inflation, LoadedModel, PretrainedReport, create_checkpoint_card, create_model
 from videosoft.training.datamodule import KineticsDataModule
+from videosoft.training.optimization import (
+    ParameterKind,
+    check_optimizer,
+    check_parameter_groups,
+    group_parameters,
+    scale_learning_rate,
+)
 from videosoft.training.pretrained import start_from_pretrained
 from videosoft.training.schedules import ScheduleConfig, create_schedule
 from videosoft.training.validation_metrics import ValidationMetrics
+from videosoft.training.weight_averaging import check_weight_averaging
+
+CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 
 
 @dataclass
@@ -91,6 +102,11 @@ class VideoClassifier(L.LightningModule):
         optimizer: a torch optimiser, given the network's parameters.
         schedule: how the learning rate moves.
         label_smoothing: share of the target spread over all classes, in [0, 1).
+        undecayed: what the optimiser's weight decay spares: parameters of normalisation layers, biases of the others.
+        reference_batch_size: clips a step that the optimiser's learning rate is meant for; the rate is multiplied by
+            the clips of a step over all devices and accumulated batches, and divided by this. Null: left as it is.
+        memory_format: of the network's weights and input.
+        compile_mode: of torch.compile, which the network then goes through in a fit. Null: not compiled.
 
     Attributes:
         recipe: the resolved config, as plain types, which every checkpoint carries; set by the command line.
@@ -103,14 +119,24 @@ class VideoClassifier(L.LightningModule):
         optimizer: OptimizerCallable = torch.optim.SGD,
         schedule: ScheduleConfig = ScheduleConfig(),  # noqa: B008  (frozen)
         label_smoothing: float = 0.0,
+        undecayed: tuple[ParameterKind, ...] = (),
+        reference_batch_size: int | None = None,
+        memory_format: Literal["contiguous_format", "channels_last_3d"] = "contiguous_format",
+        compile_mode: CompileMode | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise InputError(f"model.label_smoothing={label_smoothing}: must lie in [0, 1).")
+        if reference_batch_size is not None and reference_batch_size < 1:
+            raise InputError(f"model.reference_batch_size={reference_batch_size}: must be at least 1, or null.")
         self.network_config = network
         self.optimizer = optimizer
         self.schedule = schedule
         self.label_smoothing = label_smoothing
+        self.undecayed = undecayed
+        self.reference_batch_size = reference_batch_size
+        self.memory_format: torch.memory_format = getattr(torch, memory_format)
+        self.compile_mode = compile_mode
         self.network: nn.Module | None = None
         self.class_names: tuple[str, ...] = ()
         self.recipe: dict[str, Any] = {}
@@ -161,13 +187,21 @@ class VideoClassifier(L.LightningModule):
         network = create_model(config.name, num_classes=len(data.class_names), **config.to_model_kwargs())
         if not self.is_resumed and (report := config.load_pretrained(network, data.class_names)):
             rank_zero_info(str(report))
+        if self.compile_mode is not None:
+            # In place: a wrapper around the network would change the names in every checkpoint.
+            network.compile(mode=self.compile_mode)
         self._use_network(network, data.class_names, data.preprocessing)
 
     def forward(self, video: Tensor) -> Tensor:
         """uint8 clips (N, 3, T, H, W) -> logits (N, K)."""
         assert self.network is not None
+        return self.network(self.normalize(video))
+
+    def normalize(self, video: Tensor) -> Tensor:
+        """uint8 clips (N, 3, T, H, W) -> the network's input, in its memory format."""
         assert self.preprocessing is not None
-        return self.network(normalize_clip(video, self.preprocessing.mean, self.preprocessing.std))
+        mean, std = self.preprocessing.mean, self.preprocessing.std
+        return normalize_clip(video, mean, std, memory_format=self.memory_format)
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor | None:
         if batch["failures"] and len(batch["label"]) < 2:
@@ -192,8 +226,7 @@ class VideoClassifier(L.LightningModule):
         if not augmentation.mixes_batches:
             return self(video), label
         assert self.network is not None
-        assert self.preprocessing is not None
-        clips = normalize_clip(video, self.preprocessing.mean, self.preprocessing.std)
+        clips = self.normalize(video)
         generator = torch.Generator().manual_seed(seed)
         mixed, shares = mix_batch(clips, label, len(self.class_names), augmentation, generator)
         return self.network(mixed), shares
@@ -234,9 +267,14 @@ class VideoClassifier(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         try:
-            optimizer = self.optimizer(self.parameters())
+            optimizer = self.optimizer(group_parameters(self, self.undecayed))
         except (ValueError, TypeError, RuntimeError) as error:
             raise InputError(f"model.optimizer: {error}") from error
+        check_optimizer(optimizer, self.trainer)
+        if self.reference_batch_size is not None:
+            scale_learning_rate(
+                optimizer, self.trainer, batch_size=self._datamodule.batch_size, reference=self.reference_batch_size
+            )
         if math.isinf(self.trainer.estimated_stepping_batches):
             raise InputError("the training has no end: set trainer.max_epochs or trainer.max_steps.")
         num_steps = int(self.trainer.estimated_stepping_batches)
@@ -244,6 +282,12 @@ class VideoClassifier(L.LightningModule):
         num_epochs = num_steps / max(1, steps_per_epoch)
         schedule = create_schedule(optimizer, self.schedule, num_steps=num_steps, num_epochs=num_epochs)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            return
+        check_weight_averaging(checkpoint, self.trainer)
+        check_parameter_groups(checkpoint, group_parameters(self, self.undecayed))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         assert self.preprocessing is not None
@@ -257,7 +301,7 @@ class VideoClassifier(L.LightningModule):
         )
 
     def _use_network(self, network: nn.Module, class_names: tuple[str, ...], preprocessing: Preprocessing) -> None:
-        self.network = network
+        self.network = network.to(memory_format=self.memory_format)
         self.class_names = class_names
         self.preprocessing = preprocessing
         num_classes = len(class_names)

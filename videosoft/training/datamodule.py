@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
+import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
@@ -183,27 +184,16 @@ class KineticsDataModule(L.LightningDataModule):
         }
 
     def train_dataloader(self) -> ResumableLoader:
-        dataset = self._datasets["train"]
-        trainer = self.trainer
-        sampler = TrainingSampler(
-            len(dataset),
-            self.batch_size // self.num_repeats,
-            seed=self._find_seed(),
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-        )
-        self._train_loader = ResumableLoader(
-            dataset,
-            sampler,
-            data_hash=dataset.manifest_hash,
-            num_workers=self.num_workers,
-            collate_fn=collate_clips,
-            worker_init_fn=leave_signals_to_the_trainer,
-            persistent_workers=self.num_workers > 0,
-        )
+        self._train_loader = self._create_training_loader(persistent_workers=self.num_workers > 0)
         if self._loader_state is not None:
             self._train_loader.load_state_dict(self._loader_state)
         return self._train_loader
+
+    def create_training_loader(self, *, epoch: int) -> ResumableLoader:
+        """Another loader of an epoch's training clips; it moves neither the training's own nor torch's generator."""
+        loader = self._create_training_loader(generator=torch.Generator())
+        loader.sampler.set_epoch(epoch)
+        return loader
 
     def state_dict(self) -> dict[str, Any]:
         """Where the training data are in their epoch, for the checkpoint."""
@@ -272,6 +262,26 @@ class KineticsDataModule(L.LightningDataModule):
     def _find_seed(self) -> int:
         # Lightning hands the seed of seed_everything on to the processes of a distributed run by this variable.
         return self._seed if self._seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
+
+    def _create_training_loader(self, **options: Any) -> ResumableLoader:
+        dataset = self._datasets["train"]
+        trainer = self.trainer
+        sampler = TrainingSampler(
+            len(dataset),
+            self.batch_size // self.num_repeats,
+            seed=self._find_seed(),
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        return ResumableLoader(
+            dataset,
+            sampler,
+            data_hash=dataset.manifest_hash,
+            num_workers=self.num_workers,
+            collate_fn=collate_clips,
+            worker_init_fn=leave_signals_to_the_trainer,
+            **options,
+        )
 
     def _create_loader(self, role: str, *, batch_size: int | None = None) -> DataLoader:
         dataset = self._datasets[role]
