@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, top_k_accuracy_score
 from statsmodels.stats.proportion import proportion_confint
 
@@ -53,6 +54,30 @@ def test_accuracies_are_those_of_scikit_learn(tmp_path: Path, rows: Rows, class_
     assert metrics["mean_class_accuracy"] == pytest.approx(balanced_accuracy_score(labels, predictions))
     interval = proportion_confint(sum(np.equal(labels, predictions)), len(labels), method="wilson")
     assert metrics["top1_confidence_interval_95"] == pytest.approx(list(interval), rel=1e-6)
+
+
+def test_the_interval_by_source_knows_that_clips_of_one_source_share_their_fate(tmp_path: Path) -> None:
+    """40 sources of five clips, all right or all wrong: as uncertain as 40 videos, not as 200."""
+    class_names = ("left", "right")
+    rows = [
+        create_row(number, 0, [0.9, 0.1] if number // 5 % 4 else [0.1, 0.9], class_names)
+        | {"group_id": f"g{number // 5}"}
+        for number in range(200)
+    ]
+    metrics = compute(tmp_path, rows, class_names)
+    assert (metrics["top1"], metrics["num_sources"]) == (0.75, 40)
+    by_video, by_source = (metrics[f"top1_confidence_interval_95{end}"] for end in ("", "_by_source"))
+    # The binomial distribution of 40 sources, three quarters of them right.
+    assert by_source == pytest.approx([value / 40 for value in binom.interval(0.95, 40, 0.75)], abs=0.026)
+    assert by_source[1] - by_source[0] > 2 * (by_video[1] - by_video[0])
+    assert "by its 40 source videos" in format_metrics(metrics)
+
+
+def test_a_limited_run_says_how_many_are_listed(tmp_path: Path, rows: Rows, class_names: tuple[str, ...]) -> None:
+    table = write_predictions(tmp_path / "p.parquet", rows, class_names=class_names, checkpoint_hash="", protocol="1x1")
+    metrics = compute_metrics(table, command="", num_listed=1000)
+    assert "evaluated on 50 of 60 videos (of 1000 that are listed" in format_metrics(metrics)
+    assert "that are listed" not in format_metrics(compute_metrics(table, command=""))
 
 
 def test_failed_videos_are_counted_and_not_called_wrong(

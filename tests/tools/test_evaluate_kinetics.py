@@ -104,6 +104,18 @@ def test_short_videos_are_looped_on_request(
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["num_evaluated"] == 4
 
 
+def test_views_that_exceed_all_videos(
+    checkpoint: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "short.txt").write_text("val/zebra/short.mp4 zebra\n")
+    base = ("--ckpt_path", checkpoint, "--data.root", root, "--views", "10x3", "--num_workers", 0)
+    options = ("--data.annotations", tmp_path / "short.txt", "--output", tmp_path / "out")
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, *options) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: none of the 1 videos could be evaluated (1 too_short)")
+    assert "--short_videos loop" in last
+
+
 @pytest.mark.parametrize("views", ["1x1", "windows"])
 def test_a_list_of_its_own_and_another_decoder(
     checkpoint: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, views: str

@@ -13,13 +13,14 @@ from videosoft.evaluation.calibration import compute_calibration
 from videosoft.evaluation.confusion import compute_confusion, list_confused_pairs
 from videosoft.evaluation.predictions import STATUSES, PredictionTable
 from videosoft.evaluation.ranking import rank_labels
+from videosoft.evaluation.source_statistics import bootstrap_interval, sum_by_source
 from videosoft.printable import make_printable
 
 METRICS_FORMAT_VERSION = 1
 _NUM_CONFUSED_PAIRS = 20
 
 
-def compute_metrics(table: PredictionTable, *, command: str) -> dict[str, Any]:
+def compute_metrics(table: PredictionTable, *, command: str, num_listed: int | None = None) -> dict[str, Any]:
     """Compute the contents of metrics.json; accuracies are fractions 0..1 of the evaluated videos.
 
     top1 = right predictions / evaluated videos; top5 counts the labels among the min(5, K) largest probabilities (the
@@ -30,9 +31,13 @@ def compute_metrics(table: PredictionTable, *, command: str) -> dict[str, Any]:
     Videos that are missing, unreadable or too short are not counted as wrong but as not evaluated: ``num_evaluated`` of
     ``num_videos`` belongs to every accuracy.
 
+    ``top1_confidence_interval_95`` takes the videos for independent (Wilson); that by source draws whole source videos
+    (cluster bootstrap), which clips cut from one recording need, and is null where it has nothing to vary.
+
     Args:
         table: the predictions.
         command: what was run, kept for the record.
+        num_listed: videos of the split, if only some of them were taken.
     """
     labels = table.rows["label"].to_numpy()
     is_evaluated = table.is_evaluated()
@@ -55,13 +60,19 @@ def compute_metrics(table: PredictionTable, *, command: str) -> dict[str, Any]:
         )
     accuracies = [row["accuracy"] for row in per_class if row["accuracy"] is not None]
     statuses = table.rows["status"].to_pylist()
+    group_ids = table.rows["group_id"].to_numpy()[is_evaluated]
+    sources = sum_by_source(np.unique(group_ids, return_inverse=True)[1], is_correct.astype(np.int64))
+    interval_by_source = bootstrap_interval(sources)
     return {
         "format_version": METRICS_FORMAT_VERSION,
         "protocol": table.protocol,
+        "num_listed": len(labels) if num_listed is None else num_listed,
         "num_videos": len(labels),
         "num_evaluated": num_evaluated,
         "top1": float(is_correct.mean()) if num_evaluated else None,
         "top1_confidence_interval_95": _compute_wilson_interval(int(is_correct.sum()), num_evaluated),
+        "num_sources": sources.num_sources,
+        "top1_confidence_interval_95_by_source": list(interval_by_source) if interval_by_source is not None else None,
         "top5": float((rank_labels(probabilities, evaluated_labels) < 5).mean()) if num_evaluated else None,
         "mean_class_accuracy": float(np.mean(accuracies)) if accuracies else None,
         "per_class": per_class,
@@ -98,12 +109,19 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
     bounds = f"  (95 % interval {interval[0]:.2%} to {interval[1]:.2%})" if interval else ""
     lines.append("-" * len(lines[0]))
     lines.append(f"{'top-1':<{width}}  {_format_percent(metrics['top1'])}{bounds}")
+    by_source = metrics["top1_confidence_interval_95_by_source"]
+    if by_source is not None and metrics["num_sources"] < metrics["num_evaluated"]:
+        # Clips of one source are not independent: the interval above is too narrow for them.
+        bounds = f"(95 % interval {by_source[0]:.2%} to {by_source[1]:.2%})"
+        lines.append(f"{'':<{width}}  {'':>8}  {bounds} by its {metrics['num_sources']} source videos")
     lines.append(f"{'top-5':<{width}}  {_format_percent(metrics['top5'])}")
     lines.append(f"{'mean class accuracy':<{width}}  {_format_percent(metrics['mean_class_accuracy'])}")
     ece = metrics["calibration"]["ece"]
     lines.append(f"{'calibration (ECE)':<{width}}  {'-' if ece is None else f'{ece:.3f}':>8}")
     failures = ", ".join(f"{count} {status}" for status, count in metrics["failures"].items() if count)
     evaluated = f"evaluated on {metrics['num_evaluated']} of {metrics['num_videos']} videos"
+    if metrics["num_listed"] > metrics["num_videos"]:
+        evaluated += f" (of {metrics['num_listed']} that are listed, as the run was limited)"
     lines.append(f"{evaluated}, {make_printable(metrics['protocol'])} views{f' ({failures})' if failures else ''}")
     return "\n".join(lines)
 

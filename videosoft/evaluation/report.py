@@ -9,7 +9,9 @@ from videosoft.evaluation.metrics import compute_metrics, write_metrics
 from videosoft.evaluation.predictions import PredictionTable
 
 
-def write_evaluation(output_dir: str | Path, table: PredictionTable, *, command: str) -> dict[str, Any]:
+def write_evaluation(
+    output_dir: str | Path, table: PredictionTable, *, command: str, num_listed: int | None = None
+) -> dict[str, Any]:
     """Write metrics.json, confusion_matrix.csv and .png, and reliability.png of predictions; return the metrics.
 
     Without any evaluated video there is nothing to draw, and only metrics.json is written.
@@ -18,12 +20,13 @@ def write_evaluation(output_dir: str | Path, table: PredictionTable, *, command:
         output_dir: a folder that is there.
         table: the predictions.
         command: what was run, kept in metrics.json.
+        num_listed: videos of the split, if only some of them were taken.
 
     Raises:
         InputError: a file cannot be written.
     """
     output_dir = Path(output_dir)
-    metrics = compute_metrics(table, command=command)
+    metrics = compute_metrics(table, command=command, num_listed=num_listed)
     write_metrics(output_dir / "metrics.json", metrics)
     if metrics["num_evaluated"]:
         # Here, not at the top: a training that only averages views need not wait for what draws.

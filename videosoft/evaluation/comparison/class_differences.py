@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from statsmodels.stats.multitest import multipletests
 
-from videosoft.evaluation.comparison.source_statistics import compute_sign_flip_p_value, sum_by_source
+from videosoft.evaluation.source_statistics import compute_sign_flip_p_value, sum_by_source
 
 
 @dataclass(frozen=True)

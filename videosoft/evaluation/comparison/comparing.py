@@ -15,7 +15,7 @@ from videosoft.evaluation.comparison.matching import MatchedOutcomes, match_outc
 from videosoft.evaluation.comparison.outcomes import Outcomes
 from videosoft.evaluation.comparison.paired_counts import PairedCounts
 from videosoft.evaluation.comparison.seeds import SeedStatistics, compare_seeds
-from videosoft.evaluation.comparison.source_statistics import (
+from videosoft.evaluation.source_statistics import (
     LEAST_SOURCES,
     SourceSums,
     bootstrap_interval,

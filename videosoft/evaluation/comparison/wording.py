@@ -5,7 +5,7 @@ from typing import Any
 
 from videosoft.evaluation._text import shorten
 from videosoft.evaluation.comparison.comparing import ALPHA
-from videosoft.evaluation.comparison.source_statistics import LEAST_P_VALUE
+from videosoft.evaluation.source_statistics import LEAST_P_VALUE
 from videosoft.printable import make_printable
 
 _MOST_CLASSES = 20

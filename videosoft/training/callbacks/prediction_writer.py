@@ -66,10 +66,11 @@ class PredictionWriter(L.Callback):
 
         def write() -> dict[str, Any]:
             path, table = self._write_predictions(trainer, pl_module, output_dir, rows)
-            metrics = write_evaluation(output_dir, table, command=self._command)
+            num_listed = len(_get_data(trainer).get_dataset("test"))
+            metrics = write_evaluation(output_dir, table, command=self._command, num_listed=num_listed)
             print(f"\n{format_metrics(metrics)}\n\n{output_dir / 'metrics.json'}\n{path}")
             if not metrics["num_evaluated"]:
-                raise InputError(f"none of the {metrics['num_videos']} videos could be evaluated; {path} lists them.")
+                raise InputError(_explain_no_evaluation(metrics, path))
             return metrics
 
         metrics = run_on_first(trainer, write)
@@ -128,6 +129,15 @@ def _get_data(trainer: L.Trainer) -> KineticsDataModule:
     data = getattr(trainer, "datamodule", None)
     assert isinstance(data, KineticsDataModule)
     return data
+
+
+def _explain_no_evaluation(metrics: dict[str, Any], path: Path) -> str:
+    failures = {status: count for status, count in metrics["failures"].items() if count}
+    counts = ", ".join(f"{count} {status}" for status, count in failures.items())
+    text = f"none of the {metrics['num_videos']} videos could be evaluated ({counts}); {path} lists them."
+    if "too_short" in failures:
+        text += " A clip spans more frames than these have; --short_videos loop (data.short_videos) repeats them."
+    return text
 
 
 def _format_top_classes(row: dict[str, Any], class_names: tuple[str, ...], num_classes: int = 5) -> str:

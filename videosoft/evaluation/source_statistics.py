@@ -1,10 +1,9 @@
-"""Differences judged source by source: clips cut from one video succeed and fail together."""
+"""Accuracies and their differences judged source by source: clips cut from one video succeed and fail together."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import convolve
 from scipy.stats import binom
 
 _NUM_RESAMPLES = 10_000
@@ -43,10 +42,10 @@ def sum_by_source(sources: npt.NDArray[np.int64], differences: npt.NDArray[np.in
 def bootstrap_interval(sums: SourceSums, *, confidence: float = 0.95) -> tuple[float, float] | None:
     """Percentile interval of the difference of accuracies when whole sources are drawn with replacement.
 
-    Difference of a draw = sum of its sources' differences / sum of their clips (cluster bootstrap, Davison and Hinkley
-    1997, section 3.8; 10,000 draws, seed 0).  Sources with equal clips and differences are alike: how often each kind
-    is drawn is multinomial, which gives the same distribution as drawing them one by one, in time that does not grow
-    with the number of videos.
+    With right answers for differences it is the interval of an accuracy.  Difference of a draw = sum of its sources'
+    differences / sum of their clips (cluster bootstrap, Davison and Hinkley 1997, section 3.8; 10,000 draws, seed 0).
+    Sources with equal clips and differences are alike: how often each kind is drawn is multinomial, which gives the
+    same distribution as drawing them one by one, in time that does not grow with the number of videos.
 
     Returns None where no source differs, or there is only one: all draws would be the same.
     """
@@ -73,6 +72,9 @@ def compute_sign_flip_p_value(sums: SourceSums) -> float:
 
     Values below 1e-12 are not distinguished from it.
     """
+    # Here, not at the top: a training, which needs none of this, need not wait for it.
+    from scipy.signal import convolve
+
     differences = sums.differences[sums.differences != 0]
     if not len(differences):
         return 1.0

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest, bootstrap, permutation_test
 
 from videosoft.evaluation.comparison import compute_tango_interval
-from videosoft.evaluation.comparison.source_statistics import (
+from videosoft.evaluation.source_statistics import (
     bootstrap_interval,
     compute_sign_flip_p_value,
     sum_by_source,
