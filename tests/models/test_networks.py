@@ -335,6 +335,15 @@ def test_a_pooled_shortcut_is_a_projection_of_the_pooled_input() -> None:
         torch.testing.assert_close(pooled(even), plain(even), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["x3d_xs", "r2plus1d_r50", "r3d_18"])
+def test_pooled_shortcuts_begin_with_the_weights_of_the_strided_ones(name: str) -> None:
+    states = []
+    for kwargs in ({}, {"pool": "soft", "pooled_shortcuts": True}):
+        torch.manual_seed(0)
+        states.append(create_model(name, num_classes=2, width=NARROW[name], **kwargs).state_dict())
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+
+
 def test_average_pooling_of_s3d_is_torchs() -> None:
     pools = find_pools(create_model("s3d", num_classes=2, pool="avg"))
     published = find_pools(create_model("s3d", num_classes=2))
