@@ -10,13 +10,14 @@ from pathlib import Path
 
 from videosoft._version import __version__
 from videosoft.errors import InputError, run_command
+from videosoft.predict_command import run_predict, takes_video_files
 from videosoft.recipes import find_packaged_configs, read_headline, resolve_configs
 
 VERBS = {
     "fit": "train, validating after every epoch",
     "validate": "one clip a video (1x1) of the validation split",
     "test": "several views a video (10x3 unless told otherwise): metrics.json and predictions.parquet",
-    "predict": "the same views without metrics: the five best classes a video, and predictions.parquet",
+    "predict": "the best classes of videos (--video FILES), or of a split: predictions.parquet, no metrics",
     "doctor": "what would go wrong with a fit: versions, coverage, decoding against training speed, memory",
 }
 
@@ -40,6 +41,9 @@ def _dispatch() -> None:
         return
     if arguments[0] not in VERBS and not arguments[0].startswith("-"):
         _forward_to_lightning_sdk(arguments[0])
+        return
+    if arguments[0] == "predict" and takes_video_files(arguments[1:]):
+        run_predict(arguments[1:])
         return
     sys.argv = [sys.argv[0], *resolve_configs(arguments)]
     # A console script lacks the current folder on its path, which `class_path: my_module.MyClass` in a config needs.
@@ -79,6 +83,7 @@ verbs:
 examples:
   lightning fit --config r3d50_softpool.yaml --data.root /data/kinetics700
   lightning fit --config r3d50_softpool.yaml --model.network.pool avg --data.batch_size 64
+  lightning predict --ckpt_path runs/r3d50_softpool/version_0/checkpoints/best.ckpt --video clip.mp4 folder/
   lightning test --config r3d50_softpool.yaml --ckpt_path runs/r3d50_softpool/version_0/checkpoints/best.ckpt
 
 `lightning VERB --help` lists every key. `videosoft` and `python -m videosoft` are the same command."""

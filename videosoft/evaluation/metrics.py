@@ -38,7 +38,11 @@ def compute_metrics(table: PredictionTable, *, command: str, num_listed: int | N
         table: the predictions.
         command: what was run, kept for the record.
         num_listed: videos of the split, if only some of them were taken.
+
+    Raises:
+        InputError: a video has no label.
     """
+    table.check_labels()
     labels = table.rows["label"].to_numpy()
     is_evaluated = table.is_evaluated()
     evaluated_labels = labels[is_evaluated]

@@ -34,6 +34,7 @@ _SCHEMA = pa.schema(
     ]
 )
 _NULL_UNLESS_OK = ("prediction", "probabilities", "logits")
+_NULL_UNLESS_LABELLED = ("label", "label_name")
 _METADATA_KEY = b"videosoft"
 _ROWS_AT_ONCE = 4096
 _BUFFER_BYTES = 2**20  # read in such pieces, not a whole column at once
@@ -45,7 +46,7 @@ class PredictionTable:
 
     Columns: video_id (file stem), group_id, path, label_name, label, prediction (null unless status is ok),
     probabilities (mean over views of the softmax), logits (mean over views), num_views, status
-    (ok, missing, unreadable or too_short).
+    (ok, missing, unreadable or too_short).  label_name and label are both null of a video that has no label.
 
     Raises:
         InputError: the rows contradict the class names or themselves.
@@ -58,6 +59,18 @@ class PredictionTable:
 
     def __post_init__(self) -> None:
         _check_rows(self.rows, self.class_names)
+
+    def check_labels(self) -> None:
+        """See that there is something to judge the predictions by.
+
+        Raises:
+            InputError: a video has no label.
+        """
+        if self.rows["label"].null_count:
+            raise InputError(
+                f"{self.rows['label'].null_count} videos have no label, as those of `lightning predict --video`: their "
+                "predictions cannot be evaluated or compared"
+            )
 
     def is_evaluated(self) -> npt.NDArray[np.bool_]:
         """Which rows have a prediction (status ok): bool (M,)."""
@@ -113,15 +126,19 @@ def write_predictions(
     return table
 
 
-def read_predictions(path: str | Path) -> PredictionTable:
+def read_predictions(path: str | Path, *, labels_required: bool = True) -> PredictionTable:
     """Read what :func:`write_predictions` wrote; nothing in the file is trusted.
 
     Raises:
-        InputError: not such a file, written by a newer version, or with contradictory contents.
+        InputError: not such a file, written by a newer version, with contradictory contents, or without labels where
+            they are required.
     """
     file, metadata = _open_predictions(Path(path))
     with _clear_errors(path):
-        return _create_table(file.read(), metadata)
+        table = _create_table(file.read(), metadata)
+        if labels_required:
+            table.check_labels()
+        return table
 
 
 def iterate_predictions(path: str | Path) -> Iterator[PredictionTable]:
@@ -135,7 +152,9 @@ def iterate_predictions(path: str | Path) -> Iterator[PredictionTable]:
     file, metadata = _open_predictions(Path(path))
     with _clear_errors(path):
         for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
-            yield _create_table(pa.Table.from_batches([batch]), metadata)
+            table = _create_table(pa.Table.from_batches([batch]), metadata)
+            table.check_labels()
+            yield table
 
 
 def _open_predictions(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
@@ -217,7 +236,7 @@ def _check_rows(rows: pa.Table, class_names: tuple[str, ...]) -> None:
         raise InputError(
             f"class names must be different, at least one; got {len(class_names)} with repetitions or none"
         )
-    for name in set(_SCHEMA.names) - set(_NULL_UNLESS_OK):
+    for name in set(_SCHEMA.names) - {*_NULL_UNLESS_OK, *_NULL_UNLESS_LABELLED}:
         if rows[name].null_count:
             raise InputError(f"column {name} has {rows[name].null_count} empty cells; it must have none")
     video_ids = rows["video_id"].to_pylist()
@@ -229,7 +248,9 @@ def _check_rows(rows: pa.Table, class_names: tuple[str, ...]) -> None:
     ):
         if status not in STATUSES:
             raise InputError(f"video {video_id!r} has the status {status!r}; allowed: {', '.join(STATUSES)}")
-        if not 0 <= label < len(class_names) or class_names[label] != label_name:
+        if label is None and label_name is None:
+            continue
+        if label is None or not 0 <= label < len(class_names) or class_names[label] != label_name:
             raise InputError(
                 f"video {video_id!r} has the label {label} named {label_name!r}, which the {len(class_names)} class "
                 "names do not have in that place"

@@ -13,6 +13,7 @@ from videosoft.evaluation import (
     write_evaluation,
     write_predictions,
 )
+from videosoft.printable import make_printable
 from videosoft.training.classifier import VideoClassifier
 from videosoft.training.datamodule import KineticsDataModule
 from videosoft.training.processes import gather_rows, run_on_first
@@ -142,6 +143,6 @@ def _explain_no_evaluation(metrics: dict[str, Any], path: Path) -> str:
 
 def _format_top_classes(row: dict[str, Any], class_names: tuple[str, ...], num_classes: int = 5) -> str:
     if row["probabilities"] is None:
-        return f"{row['path']}: {row['status']}"
+        return make_printable(f"{row['path']}: {row['status']}")
     ranked = sorted(zip(row["probabilities"], class_names, strict=True), reverse=True)[:num_classes]
-    return f"{row['path']}: " + ", ".join(f"{name} {probability:.3f}" for probability, name in ranked)
+    return make_printable(f"{row['path']}: " + ", ".join(f"{name} {probability:.3f}" for probability, name in ranked))
