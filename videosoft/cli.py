@@ -19,6 +19,7 @@ VERBS = {
     "test": "several views a video (10x3 unless told otherwise): metrics.json and predictions.parquet",
     "predict": "the best classes of videos (--video FILES), or of a split: predictions.parquet, no metrics",
     "doctor": "what would go wrong with a fit: versions, coverage, decoding against training speed, memory",
+    "card": "what a checkpoint was trained with: recipe, code, data, network",
 }
 
 
@@ -48,6 +49,11 @@ def _dispatch() -> None:
     sys.argv = [sys.argv[0], *resolve_configs(arguments)]
     # A console script lacks the current folder on its path, which `class_path: my_module.MyClass` in a config needs.
     sys.path.insert(0, str(Path.cwd()))
+    if arguments[0] == "card":
+        from videosoft.training.recipe_card import run_card_command
+
+        run_card_command()
+        return
     if arguments[0] == "doctor":
         from videosoft.training.doctor import run_doctor
 

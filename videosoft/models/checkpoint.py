@@ -45,8 +45,14 @@ def create_checkpoint_card(
     preprocessing: Mapping[str, Any],
     data: Mapping[str, Any],
     recipe: Mapping[str, Any] | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What a checkpoint keeps under the key ``videosoft``: all that :func:`load_checkpoint` needs, in plain types."""
+    """What a checkpoint keeps under the key ``videosoft``: all that :func:`load_checkpoint` needs, in plain types.
+
+    ``details`` are further facts about the run: its network's ``size``, ``git`` revisions, more ``versions``.
+    """
+    details = dict(details or {})
+    versions = {"videosoft": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
     return {
         "format_version": CHECKPOINT_FORMAT_VERSION,
         "model": {"name": model_name, "kwargs": dict(model_kwargs)},
@@ -54,7 +60,8 @@ def create_checkpoint_card(
         "preprocessing": dict(preprocessing),
         "data": dict(data),
         "recipe": dict(recipe or {}),
-        "versions": {"videosoft": __version__, "torch": str(torch.__version__), "python": platform.python_version()},
+        **details,
+        "versions": {**versions, **details.get("versions", {})},
     }
 
 

@@ -30,6 +30,7 @@ from videosoft.training.optimization import (
 )
 from videosoft.training.pretrained import start_from_pretrained
 from videosoft.training.schedules import ScheduleConfig, create_schedule
+from videosoft.training.step_loss import average_over_processes, keep_buffers
 from videosoft.training.validation_metrics import ValidationMetrics
 from videosoft.training.weight_averaging import check_weight_averaging
 
@@ -110,6 +111,8 @@ class VideoClassifier(L.LightningModule):
 
     Attributes:
         recipe: the resolved config, as plain types, which every checkpoint carries; set by the command line.
+        run_details: what every checkpoint's card says besides, see :func:`videosoft.training.recipe_card.describe_run`.
+        step_loss: the loss of the batch that was trained on last, over the clips of all processes; None without any.
         is_resumed: the network's weights will come out of a checkpoint, so that no pretrained ones are needed.
     """
 
@@ -142,6 +145,8 @@ class VideoClassifier(L.LightningModule):
         self.recipe: dict[str, Any] = {}
         self.is_resumed = False
         self.preprocessing: Preprocessing | None = None
+        self.step_loss: Tensor | None = None
+        self.run_details: dict[str, Any] = {}
 
     @classmethod
     def from_loaded(cls, loaded: LoadedModel) -> "VideoClassifier":
@@ -204,21 +209,41 @@ class VideoClassifier(L.LightningModule):
         return normalize_clip(video, mean, std, memory_format=self.memory_format)
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor | None:
-        if batch["failures"] and len(batch["label"]) < 2:
-            # The failure log lists the broken videos; a single clip left gives batch norm nothing to normalise by.
-            return None
+        self.step_loss = None
         video, label = batch["video"], batch["label"]
-        if video.ndim == 6:  # (B, R, C, T, H, W): several clips of each video
-            label = label.repeat_interleave(video.shape[1])
-            video = video.flatten(0, 1)
-        logits, target = self._train_on(video, label, seed=batch["samples"][0]["seed"])
-        loss = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing)
-        self.train_top1(logits, label)
-        size = len(label)
+        # The failure log lists the broken videos; a single clip left gives batch norm nothing to normalise by.
+        is_enough = len(label) > 1 or (len(label) == 1 and not (batch["failures"] and self._has_batch_norm))
+        num_clips = len(label) if is_enough else 0
+        if not num_clips:
+            if self.trainer.world_size == 1:
+                return None
+            # The other processes wait for this one in every layer's gradients.
+            logits = self._run_stand_ins()
+            losses = 0 * logits.sum(1)
+        else:
+            if video.ndim == 6:  # (B, R, C, T, H, W): several clips of each video
+                label = label.repeat_interleave(video.shape[1])
+                video = video.flatten(0, 1)
+            logits, target = self._train_on(video, label, seed=batch["samples"][0]["seed"])
+            losses = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing, reduction="none")
+            num_clips = len(label)
+            self.train_top1(logits, label)
+        loss, self.step_loss = average_over_processes(self.trainer, losses, num_clips)
         # Not in the progress bar, which would fetch it from the device at every step.
-        self.log("train/loss", loss, batch_size=size)
-        self.log("train/top1", self.train_top1, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
+        self.log("train/loss", self.step_loss, batch_size=max(num_clips, 1))
+        # Every process logs it, whether it had clips or not: the mean over the epoch is taken together.
+        self.log(
+            "train/top1", self.train_top1, on_step=False, on_epoch=True, prog_bar=True, batch_size=max(num_clips, 1)
+        )
         return loss
+
+    def _run_stand_ins(self) -> Tensor:
+        """The network's answers to two grey clips, which leave no trace in batch norm's running statistics."""
+        assert self.network is not None
+        assert self.preprocessing is not None
+        size = self.preprocessing
+        with keep_buffers(self.network):
+            return self.network(torch.zeros(2, 3, size.num_frames, size.crop, size.crop, device=self.device))
 
     def _train_on(self, video: Tensor, label: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
         """Logits, and what they should be: the labels, or their shares where clips are mixed."""
@@ -290,14 +315,19 @@ class VideoClassifier(L.LightningModule):
         check_parameter_groups(checkpoint, group_parameters(self, self.undecayed))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["videosoft"] = self.create_card()
+
+    def create_card(self) -> dict[str, Any]:
+        """What a checkpoint keeps under the key ``videosoft``."""
         assert self.preprocessing is not None
-        checkpoint["videosoft"] = create_checkpoint_card(
+        return create_checkpoint_card(
             model_name=self.network_config.name,
             model_kwargs=self.network_config.to_model_kwargs(),
             class_names=self.class_names,
             preprocessing=self.preprocessing.to_dict(),
             data=self._datamodule.describe_data(),
             recipe=self.recipe,
+            details=self.run_details,
         )
 
     def _use_network(self, network: nn.Module, class_names: tuple[str, ...], preprocessing: Preprocessing) -> None:
@@ -305,6 +335,7 @@ class VideoClassifier(L.LightningModule):
         self.class_names = class_names
         self.preprocessing = preprocessing
         num_classes = len(class_names)
+        self._has_batch_norm = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules())
         self.train_top1 = MulticlassAccuracy(num_classes, average="micro")
         self.validation_metrics = ValidationMetrics()
 

@@ -28,7 +28,10 @@ from videosoft.training.callbacks import (
     GradientNorm,
     HardClips,
     NetworkSummary,
+    NonFiniteGuard,
+    NonFinitePolicy,
     PredictionWriter,
+    RecipeCardWriter,
     StepSeed,
     TrainingProgressBar,
 )
@@ -95,6 +98,15 @@ class VideosoftCLI(LightningCLI):
             type=NonNegativeInt,
             default=12,
             help="clips of the largest loss to keep of each validation, with stills; 0: none",
+        )
+        parser.add_argument(
+            "--run.nonfinite",
+            type=NonFinitePolicy,
+            default="stop",
+            help="a loss that is NaN or infinite stops the training, with a dump, or has its step left out",
+        )
+        parser.add_argument(
+            "--run.max_skips", type=PositiveInt, default=10, help="steps in a row that --run.nonfinite skip leaves out"
         )
         parser.add_argument("--run.tensorboard", type=bool, default=False, help="log for TensorBoard, too")
 
@@ -202,7 +214,14 @@ class VideosoftCLI(LightningCLI):
         if run["hard_clips"]:
             callbacks.append(HardClips(run["hard_clips"]))
         if is_fit:
-            callbacks += [NetworkSummary(), LearningRateMonitor("step"), GradientNorm(), GpuMemory()]
+            callbacks.append(NonFiniteGuard(run["nonfinite"], max_skips=run["max_skips"]))
+            callbacks += [
+                RecipeCardWriter(),
+                NetworkSummary(),
+                LearningRateMonitor("step"),
+                GradientNorm(),
+                GpuMemory(),
+            ]
         if configured.get("enable_progress_bar") is not False:
             callbacks.append(TrainingProgressBar(clip_rate))
         if configured.get("enable_model_summary") is None:

@@ -7,8 +7,10 @@ from videosoft.training.callbacks.gpu_memory import GpuMemory
 from videosoft.training.callbacks.gradient_norm import GradientNorm
 from videosoft.training.callbacks.hard_clips import HardClips
 from videosoft.training.callbacks.network_summary import NetworkSummary
+from videosoft.training.callbacks.nonfinite_guard import NonFiniteGuard, NonFinitePolicy
 from videosoft.training.callbacks.prediction_writer import PredictionWriter
 from videosoft.training.callbacks.progress_bar import TrainingProgressBar
+from videosoft.training.callbacks.recipe_card_writer import RecipeCardWriter
 from videosoft.training.callbacks.step_seed import StepSeed
 
 __all__ = [
@@ -19,7 +21,10 @@ __all__ = [
     "GradientNorm",
     "HardClips",
     "NetworkSummary",
+    "NonFiniteGuard",
+    "NonFinitePolicy",
     "PredictionWriter",
+    "RecipeCardWriter",
     "StepSeed",
     "TrainingProgressBar",
 ]

@@ -1,0 +1,28 @@
+"""The recipe card of a run, in its folder and in its checkpoints."""
+
+from pathlib import Path
+
+import lightning as L
+
+from videosoft.atomic_files import replace_when_done, write_json
+from videosoft.training.classifier import VideoClassifier
+from videosoft.training.recipe_card import JSON_NAME, PAGE_NAME, describe_run, format_card
+
+
+class RecipeCardWriter(L.Callback):
+    """Write ``recipe_card.json`` and ``recipe_card.md`` when the training begins; every checkpoint holds the same."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, VideoClassifier)
+        assert pl_module.network is not None
+        assert pl_module.preprocessing is not None
+        folder = Path(trainer.log_dir or trainer.default_root_dir)  # asked for in all processes, it is handed round
+        if not trainer.is_global_zero:
+            return
+        size = pl_module.preprocessing
+        pl_module.run_details = describe_run(pl_module.network, (size.num_frames, size.crop, size.crop))
+        card = pl_module.create_card()
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / JSON_NAME, card)
+        with replace_when_done(folder / PAGE_NAME) as temporary_path:
+            temporary_path.write_text(format_card(card), encoding="utf-8")
