@@ -13,7 +13,14 @@ from videosoft.explain.layers import LayerOutput, find_nearest_names, get_featur
 from videosoft.explain.methods import SaliencyMethod
 from videosoft.models import LoadedModel, load_checkpoint
 
-__all__ = ["ExplainedModel", "choose_layer", "list_model_layers", "load_models", "resolve_device"]
+__all__ = [
+    "ExplainedModel",
+    "check_same_frames",
+    "choose_layer",
+    "list_model_layers",
+    "load_models",
+    "resolve_device",
+]
 
 # What two checkpoints must share to be shown the same frames; mean and std may differ.
 FRAME_SETTINGS = ("num_frames", "sampling_stride", "sampling_fps", "sampling", "short_side", "crop")
@@ -68,6 +75,12 @@ def load_models(checkpoints: Sequence[Path], device: torch.device) -> list[Expla
         models.append(
             ExplainedModel(letter, f"{letter}: {title}" if letter else title, label, path, loaded, preprocessing)
         )
+    check_same_frames(models)
+    return models
+
+
+def check_same_frames(models: Sequence[ExplainedModel]) -> None:
+    """Raise InputError for models of which one sees other frames of a video than the first."""
     for model in models[1:]:
         for setting in FRAME_SETTINGS:
             ours, theirs = (getattr(m.preprocessing, setting) for m in (models[0], model))
@@ -76,7 +89,6 @@ def load_models(checkpoints: Sequence[Path], device: torch.device) -> list[Expla
                     f"{models[0].path} and {model.path} cannot be shown the same frames: {setting} is {ours} in the "
                     f"first and {theirs} in the second; compare checkpoints that share {', '.join(FRAME_SETTINGS)}"
                 )
-    return models
 
 
 def list_model_layers(model: ExplainedModel) -> list[LayerOutput]:

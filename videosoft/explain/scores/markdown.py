@@ -1,0 +1,182 @@
+"""The summary of a scoring run as Markdown, for people."""
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from videosoft.explain.scores.noise_floor import NoiseFloor
+from videosoft.explain.scores.paired import PairedComparison
+from videosoft.explain.scores.summary import Comparison, Distribution, Summary
+from videosoft.explain.scores.table import Key
+
+__all__ = ["format_summary"]
+
+MOST_SKIPPED = 50
+
+
+def format_summary(
+    header: dict[str, Any],
+    summaries: dict[str, Summary],
+    skipped: Sequence[tuple[str, str, str]],
+    figures: Sequence[str],
+) -> str:
+    """Return the page: what was scored, medians and comparisons of each summary, and the videos left out.
+
+    ``header`` is that of summary.json; ``summaries`` go by the words that say which clips they are of; ``skipped`` has
+    (path, status, reason). All text from outside is escaped.
+    """
+    settings = header["settings"]
+    lines = [
+        "# Scores of saliency maps",
+        "",
+        f"`{_escape_code(header['command'])}`",
+        "",
+        f"{header['num_scored']} of {header['num_videos']} videos of {_escape(header['data'])} scored. "
+        f"Method {settings['method']}, target "
+        f"{_escape(settings['target'])}, baseline {settings['baseline']} in {settings['num_steps']} steps. "
+        "How to read the scores: docs/saliency_scores.md.",
+        "",
+        *_format_table(
+            ("", "checkpoint", "network", "layer", "native map", "SHA-256"), map(_describe, header["checkpoints"])
+        ),
+    ]
+    for figure in figures:
+        lines += ["", f"![{figure.removesuffix('.png')}]({figure})"]
+    for words, summary in summaries.items():
+        lines += ["", f"## {words}: {summary.num_clips} clips of {summary.num_groups} source videos"]
+        if summary.num_clips:
+            lines += ["", *_format_comparisons(summary.comparisons), *_format_floors(summary.noise_floors)]
+            if not summary.noise_floors and len(header["checkpoints"]) > 1:
+                lines += ["", "No seed noise floor: two trainings of one variant may differ as much as A and B do."]
+            lines += ["", *_format_distributions(summary.distributions)]
+    if skipped:
+        lines += ["", f"## Left out: {len(skipped)} videos", ""]
+        lines += [
+            f"- {_escape(status)}: {_escape(path)}: {_escape(reason)}"
+            for path, status, reason in skipped[:MOST_SKIPPED]
+        ]
+        if len(skipped) > MOST_SKIPPED:
+            lines.append(f"- and {len(skipped) - MOST_SKIPPED} more, all in summary.json")
+    return "\n".join(lines) + "\n"
+
+
+def _describe(checkpoint: dict[str, Any]) -> list[str]:
+    """Return the row of one checkpoint."""
+    kwargs = ", ".join(f"{key}={value}" for key, value in checkpoint["model"].get("kwargs", {}).items())
+    cells = [
+        checkpoint["name"],
+        checkpoint["path"],
+        f"{checkpoint['model'].get('name')}({kwargs})",
+        checkpoint["layer"] or "the clip itself",
+        " x ".join(str(side) for side in checkpoint["grid"]),
+        checkpoint["checkpoint_hash"][:12],
+    ]
+    return [_escape(cell) for cell in cells]
+
+
+def _format_comparisons(comparisons: Sequence[Comparison]) -> list[str]:
+    if not comparisons:
+        return []
+    rows = [
+        (
+            comparison.first[0],
+            _name_map(comparison.first),
+            _name_map(comparison.second),
+            str(comparison.result.n),
+            *_format_paired(comparison.result),
+            _format_p(comparison.result.p_value),
+            _format_p(comparison.adjusted_p_value),
+        )
+        for comparison in comparisons
+    ]
+    columns = ("score", "first", "second", "n", "median first", "median second", "median difference", "first greater")
+    return [
+        "Paired over source videos. p: Wilcoxon's signed-rank test, two-sided; adjusted by Holm over this table.",
+        "",
+        *_format_table((*columns, "p", "p adjusted"), rows),
+    ]
+
+
+def _format_floors(floors: dict[str, NoiseFloor]) -> list[str]:
+    if not floors:
+        return []
+    rows = [
+        (
+            score,
+            str(floor.clips.n),
+            *_format_paired(floor.clips),
+            _format_p(floor.clips.p_value),
+            _format_p(floor.permutation_p_value),
+            str(floor.num_permutations),
+        )
+        for score, floor in floors.items()
+    ]
+    columns = ("similarity", "n", "median within", "median between", "median difference", "within greater")
+    return [
+        "",
+        "Seed noise floor: how alike maps of two seeds of one variant are (within), and of two variants (between). "
+        "p over clips holds for these checkpoints; p over checkpoints, which gives out the variants' names anew in all "
+        "ways, is the one for the variants.",
+        "",
+        *_format_table((*columns, "p over clips", "p over checkpoints", "ways"), rows),
+    ]
+
+
+def _format_distributions(distributions: Sequence[Distribution]) -> list[str]:
+    rows = []
+    for distribution in distributions:
+        score, map_name, against = distribution.key
+        quartiles = map(_format_number, (distribution.lower_quartile, distribution.upper_quartile))
+        rows.append(
+            (
+                score,
+                _escape(map_name),
+                _escape(against),
+                str(distribution.n),
+                _format_number(distribution.median),
+                " to ".join(quartiles) if distribution.n else "",
+            )
+        )
+    return _format_table(("score", "map", "against", "n", "median", "quartiles"), rows)
+
+
+def _format_paired(result: PairedComparison) -> tuple[str, ...]:
+    """Return both medians, the median difference and how often the first is greater."""
+    numbers = (result.median_first, result.median_second, result.median_difference)
+    share = "" if math.isnan(result.share_greater) else f"{result.share_greater:.0%}"
+    return (*map(_format_number, numbers), share)
+
+
+def _format_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows)]
+
+
+def _name_map(key: Key) -> str:
+    """Return whose map it is and, for insertion and deletion, on which network it was judged."""
+    score, map_name, against = key
+    judged = f" on {against}" if score in ("insertion", "deletion") else ""
+    aligned = f" with {against}" if score in ("rank_correlation", "top_iou") else ""
+    return _escape(f"{map_name}{judged}{aligned}")
+
+
+def _format_number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3f}"
+
+
+def _format_p(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
+
+
+def _escape(text: str) -> str:
+    """Return text as Markdown shows it: no markup, no cell border, no control character."""
+    printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    escaped = html.escape(printable, quote=False)
+    return "".join(f"\\{character}" if character in "\\`*_[]|#!" else character for character in escaped)
+
+
+def _escape_code(text: str) -> str:
+    printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return printable.replace("`", "'")
