@@ -50,13 +50,14 @@ def run_with_activation(network: nn.Module, clips: Tensor, layer: str, *, with_g
         if not isinstance(output, Tensor):
             captured.append(output)
             return None
-        # A copy: a later in-place operation (ReLU(inplace=True)) must not change what the layer put out.
-        kept = output.detach().clone()
-        captured.append(kept)
-        if not with_graph or not kept.is_floating_point():
-            return None
-        # The graph begins here; a clone goes on, since what gradients are asked for must not be changed in place.
-        return kept.requires_grad_().clone()
+        # Of what is kept and what goes on one is a copy: a later in-place operation, such as ReLU(inplace=True), must
+        # not change what the layer put out, nor where the graph begins.
+        if with_graph and output.is_floating_point():
+            kept = output.detach().requires_grad_()
+            captured.append(kept)
+            return kept.clone()
+        captured.append(output.detach().clone())
+        return None
 
     handle = find_layer(network, layer).register_forward_hook(keep_output)
     try:

@@ -48,6 +48,8 @@ from videosoft.training.configuration import configuration_errors_as_input_error
 from videosoft.training.console import silence_advertisements
 from videosoft.training.datamodule import KineticsDataModule
 from videosoft.training.loggers import WandbChoice, create_csv_logger, create_loggers
+from videosoft.training.run_checks import check_training
+from videosoft.training.run_failures import explain_failure
 from videosoft.training.unknown_keys import NearestKeysParser
 
 
@@ -184,7 +186,7 @@ class VideosoftCLI(LightningCLI):
         run = self._subconfig["run"]
         name = run["name"]
         csv_logger = create_csv_logger(run["output"], name, run["version"])
-        run_dir = Path(csv_logger.log_dir)
+        run_dir = self._run_dir = Path(csv_logger.log_dir)
         # Only the first process of a run writes; it may have done so before the others look.
         if getattr(rank_zero_only, "rank", 0) == 0 and run_dir.exists() and any(run_dir.iterdir()):
             raise InputError(
@@ -227,12 +229,26 @@ class VideosoftCLI(LightningCLI):
         if configured.get("enable_model_summary") is None:
             kwargs["enable_model_summary"] = False
         with configuration_errors_as_input_errors():
-            return super().instantiate_trainer(
+            trainer = super().instantiate_trainer(
                 logger=[*loggers, *self._find_configured_loggers()],
                 callbacks=[*callbacks, *self._find_configured("callbacks")],
                 plugins=self._find_plugins(),
                 **kwargs,
             )
+        if is_fit:
+            check_training(trainer, self.model, self.datamodule)
+        return trainer
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except (RuntimeError, OSError, MemoryError) as error:
+            message = explain_failure(
+                error, self.datamodule, num_accumulated=self.trainer.accumulate_grad_batches, run_dir=self._run_dir
+            )
+            if message is None:
+                raise
+            raise InputError(message) from error
 
     def _create_checkpointers(self, run_dir: Path) -> list[L.Callback]:
         configured = self._subconfig["trainer"]

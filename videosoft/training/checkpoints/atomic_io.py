@@ -37,7 +37,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                     _keep_under_other_name(path, path.with_name(PREVIOUS_NAME))
             _wait_for_folder(path.parent)
         except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+            raise InputError(f"cannot write {path}: {error.strerror or error}. {_untouched(path)}") from error
+        except InputError as error:
+            raise InputError(f"{error}. {_untouched(path)}") from error
 
 
 def save_checkpoint(trainer: L.Trainer, path: Path) -> None:
@@ -58,6 +60,10 @@ def save_checkpoint(trainer: L.Trainer, path: Path) -> None:
         raise failure
     if has_failed:
         raise SystemExit(2)
+
+
+def _untouched(path: Path) -> str:
+    return f"Earlier checkpoints are as they were: --ckpt_path {path.parent.parent} goes on from the last one."
 
 
 def _save_to_file(checkpoint: dict[str, Any], file: Any) -> None:

@@ -13,6 +13,8 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from videosoft.errors import InputError
 from videosoft.training.loggers.tolerant import Picture, TolerantLogger
 
+_SECONDS_FOR_AN_OPTIONAL_START = 20
+
 
 class RunWandbLogger(TolerantLogger, WandbLogger):
     """A run of Weights & Biases in ``run_dir``.
@@ -35,7 +37,8 @@ class RunWandbLogger(TolerantLogger, WandbLogger):
             name=name,
             save_dir=str(run_dir),
             mode=mode,
-            settings=wandb.Settings(silent=True),
+            # A machine with a key may have no way out: what nobody asked for must not hold up the training for long.
+            settings=wandb.Settings(silent=True, init_timeout=90 if is_required else _SECONDS_FOR_AN_OPTIONAL_START),
         )
         # Lightning passes it on, and wandb warns that it has no effect.
         self._wandb_init.pop("anonymous", None)
@@ -61,7 +64,7 @@ class RunWandbLogger(TolerantLogger, WandbLogger):
             except Exception as error:  # of wandb, its service, the network, the disk
                 if self._is_required:
                     raise InputError(f"wandb cannot begin: {error}. --run.wandb off goes without it.") from error
-                rank_zero_info(f"warning: wandb cannot begin: {error}")
+                rank_zero_info(f"warning: wandb cannot begin{' online' if mode == 'online' else ''}: {error}")
                 continue
             if not run.offline and run.url:
                 rank_zero_info(f"wandb: {run.url}")

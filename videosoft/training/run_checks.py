@@ -1,0 +1,44 @@
+"""What can be known to fail before the first step, found before the run has a folder."""
+
+import lightning as L
+import torch
+from torch import nn
+
+from videosoft.data import TrainingSampler
+from videosoft.errors import InputError
+from videosoft.training.classifier import VideoClassifier
+from videosoft.training.datamodule import KineticsDataModule
+
+
+def check_training(trainer: L.Trainer, classifier: VideoClassifier, data: KineticsDataModule) -> None:
+    """See that a training has an end, steps, and an optimiser.
+
+    Raises:
+        InputError: it has not; or a step takes more batches than an epoch has, or validations never come.
+    """
+    if trainer.max_epochs == 0 or trainer.max_steps == 0:
+        name = "max_epochs" if trainer.max_epochs == 0 else "max_steps"
+        raise InputError(f"trainer.{name}=0 trains nothing: set at least 1, or leave it out.")
+    if trainer.max_epochs == -1 and trainer.max_steps == -1:
+        raise InputError("the training has no end: set trainer.max_epochs or trainer.max_steps.")
+    try:
+        classifier.optimizer([nn.Parameter(torch.zeros(1))])
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"model.optimizer: {error}") from error
+    num_videos = len(data.get_dataset("train"))
+    sampler = TrainingSampler(
+        num_videos, data.batch_size // data.num_repeats, seed=0, rank=0, world_size=trainer.world_size
+    )
+    num_batches, num_accumulated = len(sampler), trainer.accumulate_grad_batches
+    epoch = (
+        f"an epoch has {num_batches} ({num_videos} videos, {data.batch_size} clips a batch, "
+        f"{trainer.world_size} process{'es' if trainer.world_size > 1 else ''})"
+    )
+    if num_accumulated > num_batches:
+        raise InputError(f"trainer.accumulate_grad_batches={num_accumulated} batches make a step, and {epoch}.")
+    interval = trainer.val_check_interval
+    if isinstance(interval, int) and trainer.check_val_every_n_epoch is not None and interval > num_batches:
+        raise InputError(
+            f"trainer.val_check_interval={interval} batches lie between validations, and {epoch}: choose fewer, or "
+            "count over epochs with trainer.check_val_every_n_epoch=null."
+        )

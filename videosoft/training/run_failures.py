@@ -1,0 +1,42 @@
+"""What ends a run though its input is right, in words that say what to do: memory, disk, workers."""
+
+import errno
+from pathlib import Path
+
+import torch
+
+from videosoft.training.checkpoints import find_newest_checkpoint
+from videosoft.training.datamodule import KineticsDataModule
+
+_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "Cannot allocate memory")
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def explain_failure(
+    error: BaseException, data: KineticsDataModule, *, num_accumulated: int, run_dir: Path
+) -> str | None:
+    """A message for an error of this kind, with the checkpoint to go on from; None for any other error."""
+    text = str(error).strip()
+    first_line = text.splitlines()[0] if text else type(error).__name__
+    if isinstance(error, OSError) and error.errno in _FULL_DISK:
+        message = f"the disk is full ({first_line}): free some space"
+    elif isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in text for word in _MEMORY_WORDS):
+        size, half = data.preprocessing, max(1, data.batch_size // 2)
+        message = (
+            f"out of memory ({first_line[:200]}) with data.batch_size {data.batch_size}, clips of {size.num_frames} x "
+            f"{size.crop} x {size.crop}: try --data.batch_size {half} with --trainer.accumulate_grad_batches "
+            f"{2 * num_accumulated} (the same step in halves; batch norm sees fewer clips at once), on a GPU "
+            "--trainer.precision bf16-mixed, or fewer frames; `lightning doctor` says what fits"
+        )
+    elif "DataLoader worker" in text:
+        message = (
+            f"a process that loads videos has died ({first_line[:200]}), most often for want of main memory or of "
+            "shared memory (/dev/shm; docker run --shm-size): try fewer --data.num_workers or a smaller "
+            "--data.batch_size"
+        )
+    else:
+        return None
+    checkpoint = find_newest_checkpoint(run_dir) if run_dir.is_dir() else None
+    return f"{message}. " + (
+        f"--ckpt_path {run_dir} goes on from {checkpoint}." if checkpoint else "Nothing was saved yet."
+    )
