@@ -214,6 +214,30 @@ def test_a_checkpoint_of_another_network_or_preprocessing_is_refused(
     assert re.search(message, capsys.readouterr().err)
 
 
+OTHER_RECIPES = [
+    (["--model.optimizer.init_args.lr", "0.02"], r"another recipe: model\.optimizer\.init_args\.lr 0\.01, not 0\.02\."),
+    (["--model.optimizer", "AdamW"], r"class_path 'torch\.optim\.SGD', not 'torch\.optim\.AdamW'"),
+    (["--model.schedule.warmup_epochs", "1"], r"model\.schedule\.warmup_epochs 0\.0, not 1\.0"),
+    (["--data.batch_size", "5", "--model.label_smoothing", "0.1"], r"label_smoothing 0\.0, not 0\.1"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), OTHER_RECIPES)
+def test_a_training_goes_on_with_its_own_recipe(
+    arguments: list[str],
+    message: str,
+    run_dir: Path,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    base = ("fit", "--config", config, "--run.output", tmp_path / "runs", "--ckpt_path", run_dir)
+    assert run_lightning(monkeypatch, *base, *arguments) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize("verb", ["validate", "test", "predict"])
 def test_only_fit_goes_without_a_checkpoint(
     verb: str, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -53,7 +53,7 @@ def test_a_fit_starts_from_weights_and_goes_on_without_them(
 
     weights.unlink()
     caplog.clear()
-    assert run_lightning(monkeypatch, "fit", *common, "--trainer.max_epochs", "2", "--ckpt_path", last) == 0
+    assert run_lightning(monkeypatch, "fit", *common, *still[:2], "--trainer.max_epochs", "2", "--ckpt_path", last) == 0
     assert run_lightning(monkeypatch, "test", *common, "--ckpt_path", last) == 0
     assert not [record for record in caplog.records if "weights.pth" in record.message]
     capsys.readouterr()

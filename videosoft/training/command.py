@@ -48,7 +48,7 @@ from videosoft.training.configuration import configuration_errors_as_input_error
 from videosoft.training.console import silence_advertisements
 from videosoft.training.datamodule import KineticsDataModule
 from videosoft.training.loggers import WandbChoice, create_csv_logger, create_loggers
-from videosoft.training.run_checks import check_training
+from videosoft.training.run_checks import check_same_recipe, check_training
 from videosoft.training.run_failures import explain_failure
 from videosoft.training.unknown_keys import NearestKeysParser
 
@@ -128,8 +128,12 @@ class VideosoftCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         super().instantiate_classes()
+        self.model.recipe = self._dump_recipe()
+
+    def _dump_recipe(self) -> dict[str, Any]:
+        """The resolved config as plain types."""
         dumped = self.parser.dump(self.config, format="json", skip_none=False)
-        self.model.recipe = json.loads(dumped).get(self.subcommand, {})
+        return json.loads(dumped).get(self.subcommand, {})
 
     def _find_checkpoint(self) -> Path | None:
         """The file that ``--ckpt_path`` means, which takes its place in the config."""
@@ -151,6 +155,8 @@ class VideosoftCLI(LightningCLI):
         loaded = load_checkpoint(ckpt_path)
         if self.subcommand == "fit" and not loaded.metadata["is_resumable"]:
             raise InputError(f"{ckpt_path} holds weights only, no state of a training: it cannot be resumed.")
+        if self.subcommand == "fit":
+            check_same_recipe(loaded.metadata["recipe"], self._dump_recipe(), source=ckpt_path)
         card, config = loaded.metadata["model"], self.model.network_config
         if (card["name"], card["kwargs"]) != (config.name, config.to_model_kwargs()):
             raise InputError(

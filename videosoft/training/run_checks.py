@@ -1,5 +1,9 @@
 """What can be known to fail before the first step, found before the run has a folder."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import lightning as L
 import torch
 from torch import nn
@@ -42,3 +46,36 @@ def check_training(trainer: L.Trainer, classifier: VideoClassifier, data: Kineti
             f"trainer.val_check_interval={interval} batches lie between validations, and {epoch}: choose fewer, or "
             "count over epochs with trainer.check_val_every_n_epoch=null."
         )
+
+
+# What a checkpoint's optimiser and schedule bring along, so that a config that says otherwise would say so in vain.
+_FIXED = ("optimizer", "schedule", "label_smoothing")
+
+
+def check_same_recipe(trained: Mapping[str, Any], configured: Mapping[str, Any], *, source: Path) -> None:
+    """See that a training goes on with the optimiser, schedule and loss that it began with.
+
+    Keys that only one of the two recipes has, of another version of videosoft, are left out.
+
+    Raises:
+        InputError: naming what differs.
+    """
+    then, now = (_flatten(recipe.get("model")) for recipe in (trained, configured))
+    differing = [key for key in then if key.split(".")[0] in _FIXED and key in now and then[key] != now[key]]
+    if differing:
+        raise InputError(
+            f"{source} is of another recipe: "
+            + ", ".join(f"model.{key} {then[key]!r}, not {now[key]!r}" for key in differing)
+            + ". A training goes on with what it began with (config.yaml in its run's folder); a new one begins from "
+            "its weights with --model.network.pretrained."
+        )
+
+
+def _flatten(section: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(section, Mapping):
+        return {prefix: section} if prefix else {}
+    return {
+        name: value
+        for key, content in section.items()
+        for name, value in _flatten(content, f"{prefix}.{key}" if prefix else str(key)).items()
+    }
