@@ -48,6 +48,7 @@ from videosoft.training.configuration import configuration_errors_as_input_error
 from videosoft.training.console import silence_advertisements
 from videosoft.training.datamodule import KineticsDataModule
 from videosoft.training.loggers import WandbChoice, create_csv_logger, create_loggers
+from videosoft.training.precision import use_float16_on_cpu
 from videosoft.training.run_checks import check_same_recipe, check_training
 from videosoft.training.run_failures import explain_failure
 from videosoft.training.unknown_keys import NearestKeysParser
@@ -241,6 +242,7 @@ class VideosoftCLI(LightningCLI):
                 plugins=self._find_plugins(),
                 **kwargs,
             )
+        use_float16_on_cpu(trainer, configured.get("precision"))
         if is_fit:
             check_training(trainer, self.model, self.datamodule)
         return trainer

@@ -10,6 +10,8 @@ _UNWANTED = ("\N{ELECTRIC LIGHT BULB} Tip: For seamless cloud", "Loading `train_
 def silence_advertisements() -> None:
     """Take the advertisements of Lightning out of its log, and a warning that it causes within torch."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_wanted)
+    # Not so with us: videosoft.training.precision.
+    warnings.filterwarnings("ignore", message=r".*AMP with fp16 is not supported on CPU")
     warnings.filterwarnings("ignore", message=r".*treespec, LeafSpec.* is deprecated")
 
 
