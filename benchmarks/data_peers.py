@@ -1,6 +1,6 @@
 """What feeds clips in the data benchmark: ours, decord's bare loop and pytorchvideo, each an epoch at a time."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import decord
@@ -10,7 +10,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision.transforms.v2 import RandomHorizontalFlip, RandomResizedCrop
 
-from videosoft.data import KineticsDataset, Preprocessing, collate_clips, sample_test_clips, sample_training_clips
+from videosoft.data import (
+    KineticsDataset,
+    Preprocessing,
+    collate_clips,
+    sample_test_clips,
+    sample_training_clips,
+    unpack_views,
+)
 from videosoft.data.loader import ResumableLoader
 from videosoft.data.samplers import ClipDraw, TrainingSampler
 
@@ -18,6 +25,7 @@ from videosoft.data.samplers import ClipDraw, TrainingSampler
 Epoch = Callable[[], int]
 
 NUM_CLIPS, NUM_CROPS = 10, 3
+VIEWS_AT_ONCE = 8
 
 
 class BareClips(Dataset[int]):
@@ -78,15 +86,22 @@ class PytorchvideoClip:
 
 
 def create_training_epochs(
-    dataset: KineticsDataset, *, batch_size: int, num_workers: int, fps: float
+    datasets: Mapping[str, KineticsDataset], *, batch_size: int, num_workers: int, fps: float
 ) -> dict[str, Epoch]:
-    """Contender -> one epoch of random clips, all with as many workers."""
+    """Contender -> one epoch of random clips, all with as many workers; ``datasets`` are ours, by contender."""
+    dataset = next(iter(datasets.values()))
     paths = [str(record.path) for record in dataset.records]
     preprocessing = dataset.preprocessing
     workers: dict[str, Any] = {"num_workers": num_workers, "persistent_workers": num_workers > 0}
-    samplers = [TrainingSampler(len(paths), batch_size, seed=0) for _ in range(2)]
-    ours = ResumableLoader(dataset, samplers[0], data_hash="", collate_fn=collate_clips, **workers)
-    bare = ResumableLoader(BareClips(paths, preprocessing), samplers[1], data_hash="", collate_fn=list, **workers)
+
+    def create_loader(clips: Dataset, collate: Callable[[Any], Any]) -> ResumableLoader:
+        sampler = TrainingSampler(len(paths), batch_size, seed=0)
+        return ResumableLoader(clips, sampler, data_hash="", collate_fn=collate, **workers)
+
+    def count_ours(loader: ResumableLoader) -> Epoch:
+        return lambda: sum(len(batch["label"]) for batch in loader)
+
+    bare = create_loader(BareClips(paths, preprocessing), list)
     clip_seconds = preprocessing.clip_span / fps
     theirs = DataLoader(
         LabeledVideoDataset(
@@ -100,26 +115,38 @@ def create_training_epochs(
         batch_size=batch_size,
         **workers,
     )
+    ours = {name: count_ours(create_loader(clips, collate_clips)) for name, clips in datasets.items()}
     return {
         "decord": lambda: sum(len(batch) for batch in bare),
-        "videosoft": lambda: sum(len(batch["label"]) for batch in ours),
+        **ours,
         "pytorchvideo": lambda: sum(len(batch) for batch in theirs),
     }
 
 
-def create_test_epochs(dataset: KineticsDataset, *, num_workers: int) -> dict[str, Epoch]:
-    """Contender -> all videos with 10x3 views, all with as many workers; counts videos."""
+def create_test_epochs(datasets: Mapping[str, KineticsDataset], *, num_workers: int) -> dict[str, Epoch]:
+    """Contender -> all videos with 10x3 views, all with as many workers; counts videos.
+
+    ``datasets`` are ours, by contender, with packed views: they are cut out here, as a network would on the CPU.
+    """
+    dataset = next(iter(datasets.values()))
     paths = [str(record.path) for record in dataset.records]
     workers: dict[str, Any] = {"num_workers": num_workers, "persistent_workers": num_workers > 0}
 
-    def count(loader: Iterable[Any]) -> Epoch:
+    def count_bare(each_view: bool) -> Epoch:
+        loader = DataLoader(BareViews(paths, dataset.preprocessing, each_view=each_view), batch_size=1, **workers)
         return lambda: sum(1 for _ in loader)
 
-    def create_bare(each_view: bool) -> DataLoader:
-        return DataLoader(BareViews(paths, dataset.preprocessing, each_view=each_view), batch_size=1, **workers)
+    def count_ours(views: KineticsDataset) -> Epoch:
+        loader = DataLoader(views, batch_size=1, collate_fn=collate_clips, **workers)
+
+        def run_epoch() -> int:
+            num_views = sum(len(piece) for batch in loader for piece in unpack_views(batch["video"], VIEWS_AT_ONCE))
+            return num_views // (NUM_CLIPS * NUM_CROPS)
+
+        return run_epoch
 
     return {
-        "one_decode": count(create_bare(each_view=False)),
-        "videosoft": count(DataLoader(dataset, batch_size=1, collate_fn=collate_clips, **workers)),
-        "each_view": count(create_bare(each_view=True)),
+        "one_decode": count_bare(each_view=False),
+        **{name: count_ours(views) for name, views in datasets.items()},
+        "each_view": count_bare(each_view=True),
     }

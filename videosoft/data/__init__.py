@@ -9,7 +9,7 @@ from videosoft.data.annotations import AnnotationFormat, AnnotationList, VideoRe
 from videosoft.data.augmentation import Augmentation, augment_clip
 from videosoft.data.augmentation_mixing import mix_batch
 from videosoft.data.class_names import match_class_names
-from videosoft.data.collate import ClipBatch, collate_clips
+from videosoft.data.collate import ClipBatch, PackedBatch, collate_clips
 from videosoft.data.coverage import Coverage, compute_coverage, describe_coverage, write_coverage
 from videosoft.data.dataset import KineticsDataset, VideoSample, VideoStorage
 from videosoft.data.decoding import DecoderName, ShortVideoError, VideoDecodeError, VideoReader, open_video
@@ -18,6 +18,7 @@ from videosoft.data.guard import DecodeCrashError, DecodeTimeoutError, GuardedLo
 from videosoft.data.litdata_source import LitDataSource
 from videosoft.data.loader import ResumableLoader, leave_signals_to_the_trainer
 from videosoft.data.manifest import Manifest, read_manifest, write_manifest
+from videosoft.data.packed_views import PackedViews, unpack_views
 from videosoft.data.preprocessing import KINETICS_MEAN, KINETICS_STD, Preprocessing, Sampling, normalize_clip
 from videosoft.data.samplers import ClipDraw, TrainingSampler
 from videosoft.data.sampling import (
@@ -57,6 +58,8 @@ __all__ = [
     "LitDataSource",
     "Manifest",
     "NumClips",
+    "PackedBatch",
+    "PackedViews",
     "Preprocessing",
     "ResumableLoader",
     "Sampling",
@@ -92,6 +95,7 @@ __all__ = [
     "sample_training_clips",
     "sample_uniform_clips",
     "uniform_crops",
+    "unpack_views",
     "write_coverage",
     "write_manifest",
 ]

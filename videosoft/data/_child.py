@@ -1,32 +1,31 @@
-"""A forked process that answers requests one by one: plain values over a socket, frames in memory that both see."""
+"""A forked process that answers requests one by one: plain values over a socket, frames in a slot of shared memory."""
 
 import contextlib
 import ctypes
 import faulthandler
-import mmap
 import os
 import pickle
 import signal
 import socket
 import struct
 import sys
-import tempfile
 import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-Load = Callable[[Any], tuple[dict[str, Any], Tensor | None]]
+from videosoft.data._slots import SharedMemory, Slot
+
+# Answers a request by plain values and uint8 frames: one tensor, several to be put one behind the other, or none.
+Load = Callable[[Any], tuple[dict[str, Any], Tensor | list[Tensor] | None]]
 
 _LENGTH = struct.Struct("<Q")
-_FIRST_MAP_BYTES = 2**20
 _PR_SET_PDEATHSIG = 1
 
 # How long a killed process may take to end; one that waits for a dead network disk cannot be killed at all.
@@ -58,13 +57,38 @@ class Failure:
     trace: str
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What ``load`` returned: plain values, and where in the slot its frames lie."""
+
+    values: dict[str, Any]
+    frames: "Layout | None"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A tensor in a slot: its bytes from ``start`` to ``end``, its shape in their order, the permutation to its own."""
+
+    start: int
+    end: int
+    shape: list[int]
+    order: list[int]
+
+    def cut_from(self, block: Tensor) -> Tensor:
+        """The tensor, out of the slot's bytes."""
+        return block[self.start : self.end].view(self.shape).permute(self.order)
+
+
 class Child:
-    """A process forked from this one, which runs ``load`` and dies with the thread that started it."""
+    """A process forked from this one, which runs ``load`` and dies with the thread that started it.
+
+    Requests are answered in their order; a second one may be sent while the first is under way.
+    """
 
     def __init__(self, load: Load) -> None:
-        self._memory = _SharedMemory()
         self._socket, child_end = socket.socketpair()
         self._thread = threading.current_thread()
+        self._known: set[int] = set()  # numbers of slots that it has open
         parent_pid = os.getpid()
         _flush_output()  # or the child would print it again
         with warnings.catch_warnings():
@@ -76,28 +100,53 @@ class Child:
             try:
                 self._socket.close()
                 _prepare_process(parent_pid)
-                _serve(load, child_end, self._memory)
+                _serve(load, child_end)
             finally:
                 os._exit(1)
         child_end.close()
 
-    def ask(self, request: Any, time_limit_seconds: float) -> tuple[dict[str, Any], Tensor | None] | Failure:
-        """The answer to a request, its tensor a copy of its own.  Out of step after an exception: ``kill`` it then.
+    def use(self, slot: Slot, position: int, time_limit_seconds: float) -> None:
+        """Have the frames of the requests to come written into ``slot``, one behind the other from ``position`` on.
+
+        Raises:
+            As ``receive``.
+        """
+        number = slot.key[-1]
+        is_new = number not in self._known
+        with self._noticing_death():
+            deadline = time.monotonic() + time_limit_seconds
+            _send(self._socket, _Target(number, position, is_new, slot.is_kept), deadline)
+            if is_new:
+                socket.send_fds(self._socket, [b"\0"], [slot.memory.descriptor])
+                if slot.is_kept:
+                    self._known.add(number)
+
+    def send(self, request: Any, time_limit_seconds: float) -> None:
+        """Ask.
+
+        Raises:
+            As ``receive``.
+        """
+        with self._noticing_death():
+            _send(self._socket, request, time.monotonic() + time_limit_seconds)
+
+    def receive(self, time_limit_seconds: float) -> Answer | Failure:
+        """The answer to the earliest request that has none yet.  Out of step after an exception: ``kill`` it then.
 
         Raises:
             TimeoutError: no answer within the time limit.
             ChildDiedError: the process ended (and is gone already).
         """
-        deadline = time.monotonic() + time_limit_seconds
+        with self._noticing_death():
+            answer: Answer | Failure = _receive(self._socket, time.monotonic() + time_limit_seconds)
+            return answer
+
+    @contextlib.contextmanager
+    def _noticing_death(self) -> Iterator[None]:
         try:
-            _send(self._socket, request, deadline)
-            kind, *answer = _receive(self._socket, deadline)
+            yield
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise ChildDiedError(self.kill()) from None
-        if kind == "error":
-            return Failure(*answer)
-        info, layout = answer
-        return info, None if layout is None else self._memory.read(*layout)
 
     @property
     def is_orphaned(self) -> bool:
@@ -134,46 +183,16 @@ class Child:
     def forget(self) -> None:
         """Free this process's ends, and leave the child alone: for a copy of the object in a forked process."""
         self._socket.close()
-        self._memory.close()
 
 
-class _SharedMemory:
-    """Bytes that a process and those forked from it see.  They grow with what is written."""
+@dataclass(frozen=True)
+class _Target:
+    """Where a child is to write from now on; its descriptor follows where the slot is new."""
 
-    def __init__(self) -> None:
-        if hasattr(os, "memfd_create"):
-            self._fd = os.memfd_create("videosoft")
-        else:
-            with tempfile.TemporaryFile() as file:
-                self._fd = os.dup(file.fileno())
-        os.ftruncate(self._fd, _FIRST_MAP_BYTES)
-        self._map = mmap.mmap(self._fd, _FIRST_MAP_BYTES)
-
-    def write(self, tensor: Tensor) -> tuple[list[int], list[int]]:
-        """Write a tensor as it lies in memory: its shape in the order of memory, and the permutation to its own."""
-        order = sorted(range(tensor.dim()), key=lambda dim: tensor.stride(dim), reverse=True)
-        values = tensor.permute(order).contiguous()
-        if values.numel() > len(self._map):
-            os.ftruncate(self._fd, values.numel())
-            self._remap(values.numel())
-        np.frombuffer(self._map, np.uint8, values.numel())[:] = values.reshape(-1).numpy()
-        return list(values.shape), [order.index(dim) for dim in range(tensor.dim())]
-
-    def read(self, shape: list[int], order: list[int]) -> Tensor:
-        """A copy of what was written."""
-        values = torch.empty(shape, dtype=torch.uint8)
-        if values.numel() > len(self._map):
-            self._remap(values.numel())
-        values.view(-1).numpy()[:] = np.frombuffer(self._map, np.uint8, values.numel())
-        return values.permute(order)
-
-    def close(self) -> None:
-        self._map.close()
-        os.close(self._fd)
-
-    def _remap(self, num_bytes: int) -> None:
-        self._map.close()
-        self._map = mmap.mmap(self._fd, num_bytes)
+    number: int
+    position: int
+    is_new: bool
+    is_kept: bool
 
 
 def _prepare_process(parent_pid: int) -> None:
@@ -197,22 +216,57 @@ def _prepare_process(parent_pid: int) -> None:
     torch.set_num_threads(1)  # OpenMP's threads do not survive a fork; a DataLoader's workers are the threads
 
 
-def _serve(load: Load, connection: socket.socket, memory: _SharedMemory) -> None:
+def _serve(load: Load, connection: socket.socket) -> None:
+    kept: dict[int, SharedMemory] = {}
+    memory: SharedMemory | None = None
+    position = 0
     while True:
         try:
             request = _receive(connection, None)
+            if isinstance(request, _Target):
+                if memory is not None and memory not in kept.values():
+                    memory.close()
+                if request.is_new:
+                    memory = SharedMemory(_receive_descriptor(connection))
+                    if request.is_kept:
+                        kept[request.number] = memory
+                else:
+                    memory = kept[request.number]
+                position = request.position
+                continue
         except (EOFError, ConnectionResetError):
             os._exit(0)
-        answer: tuple[Any, ...]
+        answer: Answer | Failure
         try:
-            info, tensor = load(request)
-            if tensor is not None and tensor.dtype != torch.uint8:
-                raise TypeError(f"load must return a uint8 tensor, got {tensor.dtype}")
-            answer = ("ok", info, None if tensor is None else memory.write(tensor))
+            assert memory is not None
+            values, frames = load(request)
+            layout = None
+            if frames is not None:
+                layout = _write(frames, memory, position)
+                position = layout.end
+            del frames
+            answer = Answer(values, layout)
         except Exception as error:
-            answer = ("error", *_prepare_error(error))
+            answer = _prepare_error(error)
         _flush_output()
         _send(connection, answer, None)
+
+
+def _write(frames: Tensor | list[Tensor], memory: SharedMemory, position: int) -> Layout:
+    parts = [frames] if isinstance(frames, Tensor) else frames
+    for part in parts:
+        if part.dtype != torch.uint8:
+            raise TypeError(f"load must return a uint8 tensor, got {part.dtype}")
+    shape, order, end = memory.write(parts, position)
+    return Layout(position, end, shape, order)
+
+
+def _receive_descriptor(connection: socket.socket) -> int:
+    connection.settimeout(None)
+    _, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
+    if not descriptors:
+        raise EOFError
+    return descriptors[0]
 
 
 def _flush_output() -> None:
@@ -221,7 +275,7 @@ def _flush_output() -> None:
         sys.stderr.flush()
 
 
-def _prepare_error(error: Exception) -> tuple[Exception, str]:
+def _prepare_error(error: Exception) -> Failure:
     """An exception that can be sent, and its traceback as text."""
     trace = "".join(traceback.format_exception(error))
     try:
@@ -229,7 +283,7 @@ def _prepare_error(error: Exception) -> tuple[Exception, str]:
     except Exception:
         copy = None
     is_sound = type(copy) is type(error) and str(copy) == str(error)
-    return (error if is_sound else RuntimeError(f"{type(error).__name__}: {error}")), trace
+    return Failure(error if is_sound else RuntimeError(f"{type(error).__name__}: {error}"), trace)
 
 
 def _send(connection: socket.socket, message: Any, deadline: float | None) -> None:

@@ -1,9 +1,10 @@
 """A map-style dataset of labelled videos in the Kinetics layout."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -20,13 +21,14 @@ from videosoft.data.decoding import (
     check_decoder,
     open_video,
 )
-from videosoft.data.guard import GuardedLoader
+from videosoft.data.guard import GuardedLoader, Loaded, load_here
 from videosoft.data.litdata_source import LitDataSource
+from videosoft.data.packed_views import PackedViews
 from videosoft.data.preprocessing import Preprocessing
-from videosoft.data.records import RecordTable, VideoRecord
+from videosoft.data.records import VideoRecord
 from videosoft.data.samplers import ClipDraw
 from videosoft.data.sampling import NumClips
-from videosoft.data.views import ShortVideos, load_clips, load_views
+from videosoft.data.views import ShortVideos, load_clips, load_view_frames
 from videosoft.errors import InputError
 
 VideoStorage = Literal["files", "litdata"]
@@ -36,7 +38,8 @@ SampleStatus = Literal["ok", "missing", "unreadable", "too_short"]
 class VideoSample(TypedDict):
     """One video of the list, its clips as uint8; ``video`` is None unless the status is ok.  ``seed`` drew the clips.
 
-    In training (C, T, H, W), or (R, C, T, H, W) with R = ``num_repeats`` clips of more than one; else (V, C, T, H, W).
+    In training (C, T, H, W), or (R, C, T, H, W) with R = ``num_repeats`` clips of more than one; else (V, C, T, H, W),
+    or the same packed, where the data set has ``packed_views``.
     """
 
     video_id: str
@@ -47,7 +50,7 @@ class VideoSample(TypedDict):
     status: SampleStatus
     reason: str
     seed: int
-    video: Tensor | None
+    video: Tensor | PackedViews | None
 
 
 class KineticsDataset(Dataset[VideoSample]):
@@ -73,6 +76,8 @@ class KineticsDataset(Dataset[VideoSample]):
         num_repeats: training clips of a video from one decode (repeated augmentation).
         num_clips: clips of a video in testing; "windows": as many as cover it.
         num_crops: crops of a clip in testing.
+        packed_views: give the views of a test video as the frames that they share, to be cut out on the device by
+            :func:`unpack_views`.
         short_videos: what to do with a video shorter than a clip: "skip" it, or "loop" its frames.
         decoder: the library that decodes.
         time_limit_seconds: that a video may take; None: no limit, and decoding in the process that asks.
@@ -96,6 +101,7 @@ class KineticsDataset(Dataset[VideoSample]):
         num_repeats: int = 1,
         num_clips: NumClips = 1,
         num_crops: int = 1,
+        packed_views: bool = False,
         short_videos: ShortVideos = "skip",
         decoder: DecoderName = "decord",
         time_limit_seconds: float | None = 60.0,
@@ -131,10 +137,10 @@ class KineticsDataset(Dataset[VideoSample]):
         self.manifest_hash = listed.manifest_hash
         self.preprocessing = preprocessing
         self.training = training
-        self._is_packed = packed is not None
+        self.packed_views = packed_views
+        self._are_files = packed is None
         self._short_videos = short_videos
-        load = _VideoLoad(
-            listed.records,
+        self._load = _VideoLoad(
             packed,
             preprocessing,
             augmentation if training else None,
@@ -144,26 +150,52 @@ class KineticsDataset(Dataset[VideoSample]):
             short_videos,
             decoder,
         )
-        self._load = load if time_limit_seconds is None else GuardedLoader(load, time_limit_seconds)
+        self._guard = None if time_limit_seconds is None else GuardedLoader(self._load, time_limit_seconds)
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, draw: int | ClipDraw) -> VideoSample:
-        if not isinstance(draw, ClipDraw):
-            draw = ClipDraw(draw, int(torch.randint(2**62, ())) if self.training else 0)
-        record = self.records[draw.video]
-        if record.status != "ok":
-            return _create_sample(record, record.status, record.reason, draw.seed, None)
-        try:
-            _, video = self._load(draw)
-        except VideoDecodeError as error:
-            # Of files that were there when the list, or the manifest, was made some are gone by now.
-            is_gone = not self._is_packed and not record.path.exists()
-            return _create_sample(record, "missing" if is_gone else "unreadable", error.reason, draw.seed, None)
-        except ShortVideoError as error:
-            return _create_sample(record, "too_short", error.reason, draw.seed, None)
-        return _create_sample(record, "ok", "", draw.seed, video)
+        [sample] = self.__getitems__([draw])
+        return sample
+
+    def __getitems__(self, draws: Sequence[int | ClipDraw]) -> list[VideoSample]:
+        """Several samples; a DataLoader asks for a batch by this."""
+        seeded = [draw if isinstance(draw, ClipDraw) else ClipDraw(draw, self._draw_seed()) for draw in draws]
+        records = [self.records[draw.video] for draw in seeded]
+        requests = [
+            _Request(str(record.path), record.label_name, draw.video, draw.seed)
+            for record, draw in zip(records, seeded, strict=True)
+            if record.status == "ok"
+        ]
+        loaded = iter(load_here(self._load, requests) if self._guard is None else self._guard.load_many(requests))
+        return [
+            self._create_sample(record, draw.seed, next(loaded))
+            if record.status == "ok"
+            else _describe_sample(record, record.status, record.reason, draw.seed, None)
+            for record, draw in zip(records, seeded, strict=True)
+        ]
+
+    def _draw_seed(self) -> int:
+        return int(torch.randint(2**62, ())) if self.training else 0
+
+    def _create_sample(self, record: VideoRecord, seed: int, loaded: Loaded | Exception) -> VideoSample:
+        match loaded:
+            case VideoDecodeError():
+                # Of files that were there when the list, or the manifest, was made some are gone by now.
+                is_gone = self._are_files and not record.path.exists()
+                return _describe_sample(record, "missing" if is_gone else "unreadable", loaded.reason, seed, None)
+            case ShortVideoError():
+                return _describe_sample(record, "too_short", loaded.reason, seed, None)
+            case Exception():
+                raise loaded
+        values, frames = loaded
+        video: Tensor | PackedViews | None = frames
+        if not self.training:
+            assert frames is not None
+            packed = PackedViews(frames, values["layout"])
+            video = packed if self.packed_views else packed.unpack()
+        return _describe_sample(record, "ok", "", seed, video)
 
     def coverage(self) -> Coverage:
         """How many videos the list names, how many of them have a file that is known to be long enough, and why not."""
@@ -172,11 +204,19 @@ class KineticsDataset(Dataset[VideoSample]):
         return compute_coverage(self.records.table, clip_span=self.preprocessing.clip_span if skips else None)
 
 
+class _Request(NamedTuple):
+    """A video to load, with all that is said of it in the list and drawn for it."""
+
+    path: str
+    label_name: str
+    video: int
+    seed: int
+
+
 @dataclass(frozen=True)
 class _VideoLoad:
     """What is done with a video, apart from the data set so that it can run in another process."""
 
-    records: RecordTable
     packed: LitDataSource | None  # None: the videos are files
     preprocessing: Preprocessing
     augmentation: Augmentation | None  # None: evenly spread views
@@ -186,26 +226,27 @@ class _VideoLoad:
     short_videos: ShortVideos
     decoder: DecoderName
 
-    def __call__(self, draw: ClipDraw) -> tuple[dict[str, Any], Tensor | None]:
-        record = self.records[draw.video]
-        open_reader = functools.partial(self._open_video, draw.video)
+    def __call__(self, request: _Request) -> tuple[dict[str, Any], Tensor | list[Tensor] | None]:
+        """A training clip, or clips; or the frames of a test video's views, with their ``layout``."""
+        path = Path(request.path)
+        open_reader = functools.partial(self._open_video, request.video)
         if self.augmentation is None:
-            views = load_views(
-                record.path,
+            views = load_view_frames(
+                path,
                 self.preprocessing,
                 self.num_clips,
                 self.num_crops,
                 short_videos=self.short_videos,
                 open_reader=open_reader,
             )
-            return {}, views.video
+            return {"layout": views.layout}, views.parts
         clips = load_clips(
-            record.path,
+            path,
             self.preprocessing,
             self.augmentation,
-            torch.Generator().manual_seed(draw.seed),
+            torch.Generator().manual_seed(request.seed),
             num_repeats=self.num_repeats,
-            label_name=record.label_name,
+            label_name=request.label_name,
             short_videos=self.short_videos,
             open_reader=open_reader,
         )
@@ -217,8 +258,8 @@ class _VideoLoad:
         return open_video(self.packed.read_video(index), self.decoder, name=str(path))
 
 
-def _create_sample(
-    record: VideoRecord, status: SampleStatus, reason: str, seed: int, video: Tensor | None
+def _describe_sample(
+    record: VideoRecord, status: SampleStatus, reason: str, seed: int, video: Tensor | PackedViews | None
 ) -> VideoSample:
     return {
         "video_id": record.video_id,

@@ -38,18 +38,29 @@ def uniform_crops(frames: Tensor, crop: int, num_crops: int) -> list[Tensor]:
         InputError: the frames are smaller than the crop, or ``num_crops`` is not positive.
     """
     height, width = frames.shape[1:3]
+    return [
+        frames[:, top : top + crop, left : left + crop]
+        for top, left in find_uniform_corners(height, width, crop, num_crops)
+    ]
+
+
+def find_uniform_corners(height: int, width: int, crop: int, num_crops: int) -> list[tuple[int, int]]:
+    """Top and left of each crop of :func:`uniform_crops`.
+
+    Raises:
+        InputError: the frames are smaller than the crop, or ``num_crops`` is not positive.
+    """
     if num_crops < 1:
         raise InputError(f"num_crops must be at least 1, got {num_crops}")
     if crop > min(height, width):
         raise InputError(f"a crop of {crop} does not fit into frames of {height} x {width} (height x width)")
     spare_height, spare_width = height - crop, width - crop
     fractions = [0.5] if num_crops == 1 else [i / (num_crops - 1) for i in range(num_crops)]
-    crops = []
+    corners = []
     for fraction in fractions:
         vertical, horizontal = (fraction, 0.5) if height > width else (0.5, fraction)
-        top, left = round(spare_height * vertical), round(spare_width * horizontal)
-        crops.append(frames[:, top : top + crop, left : left + crop])
-    return crops
+        corners.append((round(spare_height * vertical), round(spare_width * horizontal)))
+    return corners
 
 
 def random_resized_crop(

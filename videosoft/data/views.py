@@ -11,9 +11,10 @@ from torch import Tensor
 
 from videosoft.data.augmentation import Augmentation, augment_clip
 from videosoft.data.decoding import FrameCountError, ShortVideoError, VideoReader, open_video
+from videosoft.data.packed_views import PackedViews, ViewLayout
 from videosoft.data.preprocessing import Preprocessing
 from videosoft.data.sampling import NumClips, loop_clip, measure_clip_span, sample_test_clips, sample_training_clips
-from videosoft.data.transforms import resize_short_side, uniform_crops
+from videosoft.data.transforms import find_uniform_corners, resize_short_side
 from videosoft.errors import InputError
 
 ShortVideos = Literal["skip", "loop"]
@@ -42,6 +43,20 @@ class ClipViews:
     num_video_frames: int
 
 
+@dataclass(frozen=True)
+class ViewFrames:
+    """The distinct frames of a video's views, resized: uint8 (F, H, W, C), in parts as they were decoded.
+
+    Only what some crop shows of them; ``layout`` says where the views lie.  The rest is as in :class:`ClipViews`.
+    """
+
+    parts: list[Tensor]
+    layout: ViewLayout
+    frames: list[list[int]]
+    fps: float
+    num_video_frames: int
+
+
 def load_views(
     path: str | Path,
     preprocessing: Preprocessing,
@@ -52,8 +67,6 @@ def load_views(
     open_reader: OpenVideo = open_video,
 ) -> ClipViews:
     """Decode and resize each frame once, then cut ``num_clips`` clips, spread over time, with ``num_crops`` crops each.
-
-    Frames are decoded and resized a few at a time: those of a large video are never all there at their full size.
 
     Args:
         path: the video file.
@@ -68,23 +81,45 @@ def load_views(
         ShortVideoError: the video is shorter than a clip, and ``short_videos`` is "skip".
         InputError: ``num_clips`` or ``num_crops`` is not allowed.
     """
+    loaded = load_view_frames(
+        path, preprocessing, num_clips, num_crops, short_videos=short_videos, open_reader=open_reader
+    )
+    views = PackedViews(torch.cat(loaded.parts), loaded.layout).unpack()
+    return ClipViews(views, loaded.frames, loaded.fps, loaded.num_video_frames)
+
+
+def load_view_frames(
+    path: str | Path,
+    preprocessing: Preprocessing,
+    num_clips: NumClips,
+    num_crops: int,
+    *,
+    short_videos: ShortVideos = "skip",
+    open_reader: OpenVideo = open_video,
+) -> ViewFrames:
+    """What :func:`load_views` cuts the views out of, with the same arguments and errors.
+
+    Frames are decoded and resized a few at a time: those of a large video are never all there at their full size.
+    """
     if num_crops < 1 or (num_clips != "windows" and num_clips < 1):
         raise InputError(f"num_clips and num_crops must be at least 1, got {num_clips} x {num_crops}")
 
-    def load(video: VideoReader) -> tuple[list[list[int]], Tensor]:
+    def load(video: VideoReader) -> tuple[list[list[int]], list[Tensor], list[tuple[int, int]]]:
         times = _get_frame_times(video, preprocessing)
         if _is_long_enough(video, preprocessing, times, short_videos):
             clips = sample_test_clips(video.num_frames, preprocessing, num_clips, times)
         else:
             looped = loop_clip(video.num_frames, preprocessing, times)
             clips = [looped] * (1 if num_clips == "windows" else num_clips)
-        return clips, _load_crops(video, clips, preprocessing, num_crops)
+        return clips, *_load_visible_parts(video, _list_frames(clips), preprocessing, num_crops)
 
     with open_reader(path) as video:
-        clips, views = _load_by_true_count(video, load)  # (V, T, H, W, C)
+        clips, parts, corners = _load_by_true_count(video, load)
         fps, num_video_frames = video.fps, video.num_frames
-    return ClipViews(
-        video=views.permute(0, 4, 1, 2, 3),
+    places = {index: place for place, index in enumerate(_list_frames(clips))}
+    return ViewFrames(
+        parts=parts,
+        layout=ViewLayout([[places[index] for index in clip] for clip in clips], corners, preprocessing.crop),
         frames=[clip for clip in clips for _ in range(num_crops)],
         fps=fps,
         num_video_frames=num_video_frames,
@@ -181,27 +216,26 @@ def _take_frames(frames: Tensor, places: Sequence[int]) -> Tensor:
     return frames if list(places) == list(range(len(frames))) else frames[list(places)]
 
 
-def _load_crops(video: VideoReader, clips: list[list[int]], preprocessing: Preprocessing, num_crops: int) -> Tensor:
-    """Each frame to all of its places in the views, a chunk of frames at a time: (V, T, crop, crop, C)."""
-    places: dict[int, list[tuple[int, int]]] = {}
-    for i, clip in enumerate(clips):
-        for k, index in enumerate(clip):
-            places.setdefault(index, []).append((i, k))
-    side = preprocessing.crop
-    views = torch.empty(len(clips), num_crops, preprocessing.num_frames, side, side, 3, dtype=torch.uint8)
-    for indices, frames in _read_chunks(video, sorted(places)):
-        crops = uniform_crops(resize_short_side(frames, preprocessing.short_side), side, num_crops)
-        for j, crop in enumerate(crops):
-            for index, frame in zip(indices, crop, strict=True):
-                for i, k in places[index]:
-                    views[i, j, k] = frame
-    return views.flatten(0, 1)
+def _load_visible_parts(
+    video: VideoReader, indices: list[int], preprocessing: Preprocessing, num_crops: int
+) -> tuple[list[Tensor], list[tuple[int, int]]]:
+    """The frames resized, less the borders that no crop shows, and the corners of the crops in what is left."""
+    parts = []
+    corners: list[tuple[int, int]] = []
+    crop = preprocessing.crop
+    for frames in _read_chunks(video, indices):
+        resized = resize_short_side(frames, preprocessing.short_side)
+        corners = find_uniform_corners(resized.shape[1], resized.shape[2], crop, num_crops)
+        (top, left), (last_top, last_left) = corners[0], corners[-1]
+        parts.append(resized[:, top : last_top + crop, left : last_left + crop])
+    top, left = corners[0]
+    return parts, [(each_top - top, each_left - left) for each_top, each_left in corners]
 
 
-def _read_chunks(video: VideoReader, indices: list[int]) -> Iterator[tuple[list[int], Tensor]]:
+def _read_chunks(video: VideoReader, indices: list[int]) -> Iterator[Tensor]:
     num_frames = _FIRST_CHUNK_FRAMES
     while indices:
         frames = video.get_frames(indices[:num_frames])
-        yield indices[:num_frames], frames
+        yield frames
         indices = indices[num_frames:]
         num_frames = max(1, _CHUNK_BYTES // frames[0].numel())

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
-from videosoft.data import ClipBatch, Preprocessing, mix_batch, normalize_clip
+from videosoft.data import ClipBatch, PackedBatch, Preprocessing, mix_batch, normalize_clip, unpack_views
 from videosoft.errors import InputError
 from videosoft.evaluation import average_views
 from videosoft.models import HeadPolicy, Inflation, LoadedModel, PretrainedReport, create_checkpoint_card, create_model
@@ -271,15 +271,15 @@ class VideoClassifier(L.LightningModule):
         for name, metric in self.validation_metrics.named_metrics().items():
             self.log(name, metric, on_step=False, on_epoch=True, prog_bar=name == "val/1x1_top1")
 
-    def test_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
+    def test_step(self, batch: PackedBatch, batch_idx: int) -> dict[str, Any]:
         """``{"rows": [...]}``: one row a video for the predictions table, broken videos included."""
         root = self._datamodule.root.absolute()
         rows = [_create_row(sample, root) for sample in batch["failures"]]
         if not len(batch["label"]):
             return {"rows": rows}
-        num_videos, num_views = batch["video"].shape[:2]
-        views = batch["video"].flatten(0, 1)
-        logits = torch.cat([self(piece) for piece in views.split(self._datamodule.batch_size)])
+        num_videos, num_views = len(batch["video"]), len(batch["video"][0])
+        # Cut out here, on the device: up to it travel the frames, which views share.
+        logits = torch.cat([self(views) for views in unpack_views(batch["video"], self._datamodule.batch_size)])
         probabilities, mean_logits = average_views(logits.view(num_videos, num_views, -1).float())
         for sample, p, z in zip(batch["samples"], probabilities.cpu(), mean_logits.cpu(), strict=True):
             row = _create_row(sample, root)
@@ -287,7 +287,7 @@ class VideoClassifier(L.LightningModule):
             rows.append(row)
         return {"rows": rows}
 
-    def predict_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
+    def predict_step(self, batch: PackedBatch, batch_idx: int) -> dict[str, Any]:
         return self.test_step(batch, batch_idx)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

@@ -237,6 +237,7 @@ class KineticsDataModule(L.LightningDataModule):
             num_repeats=self.num_repeats,
             num_clips=num_clips,
             num_crops=num_crops,
+            packed_views=role == "test",
             **self._reading,
         )
         # Once, and not for every checkpoint: on a long list it takes its time.
