@@ -11,14 +11,15 @@ from torch.utils.data import Dataset
 from videosoft.data.dataset import SampleStatus, VideoSample
 from videosoft.data.decoding import DecoderName, ShortVideoError, VideoDecodeError, check_decoder, open_video
 from videosoft.data.guard import GuardedLoader
+from videosoft.data.packed_views import PackedViews
 from videosoft.data.preprocessing import Preprocessing
 from videosoft.data.sampling import NumClips
-from videosoft.data.views import ShortVideos, load_views
+from videosoft.data.views import ShortVideos, load_view_frames
 from videosoft.source_videos import find_group
 
 
 class UnlabelledVideos(Dataset[VideoSample]):
-    """Files as clips x crops, with the label -1 and no name of it.
+    """Files as clips x crops, packed, with the label -1 and no name of it.
 
     Files that cannot be read or are too short are samples without a video, as in :class:`KineticsDataset`.
 
@@ -59,7 +60,7 @@ class UnlabelledVideos(Dataset[VideoSample]):
     def __getitem__(self, index: int) -> VideoSample:
         path, video_id = self._videos[index]
 
-        def create_sample(status: SampleStatus, reason: str, video: Tensor | None) -> VideoSample:
+        def create_sample(status: SampleStatus, reason: str, video: PackedViews | None) -> VideoSample:
             return {
                 "video_id": video_id,
                 "group_id": find_group(path.stem),
@@ -73,7 +74,9 @@ class UnlabelledVideos(Dataset[VideoSample]):
             }
 
         try:
-            return create_sample("ok", "", self._load(path)[1])
+            values, frames = self._load(path)
+            assert frames is not None
+            return create_sample("ok", "", PackedViews(frames, values["layout"]))
         except VideoDecodeError as error:
             return create_sample("unreadable" if path.exists() else "missing", error.reason, None)
         except ShortVideoError as error:
@@ -88,8 +91,8 @@ class _FileLoad:
     short_videos: ShortVideos
     decoder: DecoderName
 
-    def __call__(self, path: Path) -> tuple[dict[str, Any], Tensor]:
-        views = load_views(
+    def __call__(self, path: Path) -> tuple[dict[str, Any], list[Tensor]]:
+        views = load_view_frames(
             path,
             self.preprocessing,
             self.num_clips,
@@ -97,4 +100,4 @@ class _FileLoad:
             short_videos=self.short_videos,
             open_reader=lambda name: open_video(name, self.decoder),
         )
-        return {}, views.video
+        return {"layout": views.layout}, views.parts

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from videosoft.data import DecoderName, Preprocessing, ShortVideos, collate_clips, normalize_clip
+from videosoft.data import DecoderName, Preprocessing, ShortVideos, collate_clips, normalize_clip, unpack_views
 from videosoft.data.unlabelled import UnlabelledVideos
 from videosoft.errors import InputError
 from videosoft.evaluation import average_views, write_predictions
@@ -141,11 +141,11 @@ def _predict_batch(loaded: LoadedModel, batch: Any, batch_size: int, device: tor
     preprocessing = Preprocessing.from_dict(loaded.preprocessing)
 
     def classify(clips: Tensor) -> Tensor:
-        pixels = clips.to(device)  # (N, 3, T, H, W), uint8
-        return loaded.network(normalize_clip(pixels, preprocessing.mean, preprocessing.std)).float().cpu()
+        return loaded.network(normalize_clip(clips, preprocessing.mean, preprocessing.std)).float().cpu()
 
-    num_videos, num_views = batch["video"].shape[:2]
-    logits = torch.cat([classify(piece) for piece in batch["video"].flatten(0, 1).split(batch_size)])
+    num_videos, num_views = len(batch["video"]), len(batch["video"][0])
+    videos = [views.to(device) for views in batch["video"]]
+    logits = torch.cat([classify(views) for views in unpack_views(videos, batch_size)])
     probabilities, mean_logits = average_views(logits.view(num_videos, num_views, -1))
     for sample, p, z in zip(batch["samples"], probabilities, mean_logits, strict=True):
         values = {
