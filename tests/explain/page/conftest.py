@@ -7,7 +7,8 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-@pytest.fixture(scope="session")
+# Not of the whole session: while Playwright is there, an event loop runs in this thread, and other tests want their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Headless Chromium of the system, which never asks any network."""
     if CHROMIUM is None:
