@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 
 # Relative to this file, as setuptools wants them.
 ROOT = Path(__file__).resolve().parent
@@ -190,4 +190,7 @@ def create_extensions() -> tuple[list[Extension], dict[str, Any]]:
 ext_modules, cmdclass = create_extensions()
 # One wheel for every Python from 3.10 on: the library holds no Python at all.
 options = {"bdist_wheel": {"py_limited_api": "cp310"}} if ext_modules else {}
-setup(ext_modules=ext_modules, cmdclass=cmdclass, options=options)
+# Here and not in pyproject.toml, which either finds packages or names them: the recipes lie outside the package.
+packages = [*find_packages(str(ROOT), include=["videosoft*"]), "videosoft.configs"]
+
+setup(packages=packages, ext_modules=ext_modules, cmdclass=cmdclass, options=options)

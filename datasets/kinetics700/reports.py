@@ -6,18 +6,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from videosoft.atomic_files import replace_when_done
-
-# A cell that begins like this is a formula to a spreadsheet, and names come from strangers' archives.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+from videosoft.spreadsheets import guard_cell
 
 
-def guard_cell(text: str) -> str:
+def format_cell(text: str) -> str:
     """Text that no spreadsheet runs and no terminal obeys: '=1+1' -> "'=1+1", control characters -> their code."""
-    printable = "".join(
+    return "".join(
         character if unicodedata.category(character) not in ("Cc", "Cf", "Cs") else f"\\u{ord(character):04x}"
-        for character in text
+        for character in guard_cell(text)
     )
-    return f"'{printable}" if text.startswith(_FORMULA_STARTS) else printable
 
 
 def write_report(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -25,4 +22,4 @@ def write_report(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str
     with replace_when_done(path) as temporary_path, temporary_path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([guard_cell(cell) for cell in row] for row in rows)
+        writer.writerows([format_cell(cell) for cell in row] for row in rows)

@@ -16,7 +16,7 @@ import pytest
 import unpack
 from kinetics_tools import create_environment, find_files, get_command, kill_with_workers, list_files, run_prepare
 from names import find_name_problem, is_video_name
-from reports import guard_cell
+from reports import format_cell
 from shards import Shard
 from unpack import ArchiveError, run_unpack, unpack_archive
 
@@ -294,4 +294,4 @@ def test_names_that_must_not_become_paths(name: str) -> None:
     ],
 )
 def test_report_cells_are_no_formulas(text: str, expected: str) -> None:
-    assert guard_cell(text) == expected
+    assert format_cell(text) == expected

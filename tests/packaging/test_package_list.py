@@ -1,13 +1,26 @@
-"""What is installed: pyproject.toml names every package, since one of them lies outside the folder videosoft."""
+"""What is installed: every module of the package, the recipes beside it, and what else belongs to a module."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
-
-from setuptools.config.pyprojecttoml import read_configuration
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_every_package_is_installed() -> None:
-    listed = read_configuration(ROOT / "pyproject.toml", expand=False)["tool"]["setuptools"]["packages"]
-    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "videosoft").rglob("__init__.py")}
-    assert set(listed) == {".".join(folder.parts) for folder in folders} | {"videosoft.configs"}
+def list_files(folder: Path, patterns: tuple[str, ...]) -> set[str]:
+    return {path.relative_to(folder).as_posix() for pattern in patterns for path in folder.rglob(pattern)}
+
+
+def test_every_module_and_recipe_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()  # those of an earlier build name files that would be missing by now
+    command = [sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", str(tmp_path / "notes")]
+    command += ["build_py", "--build-lib", str(tmp_path)]
+    environment = {**os.environ, "VIDEOSOFT_NO_EXT": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    recipes = list_files(ROOT / "configs", ("*.yaml", "*.py"))
+    assets = list_files(ROOT / "videosoft", ("assets/*",))
+    assert list_files(tmp_path / "videosoft", ("*.py", "*.yaml", "assets/*")) == (
+        list_files(ROOT / "videosoft", ("*.py",)) | {f"configs/{name}" for name in recipes} | assets
+    )

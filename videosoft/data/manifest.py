@@ -15,13 +15,13 @@ from videosoft.data._names import quote
 from videosoft.data.class_names import check_class_names
 from videosoft.data.records import RECORD_SCHEMA, REPEATED_COLUMNS, hash_videos
 from videosoft.errors import InputError
+from videosoft.table_metadata import METADATA_KEY, read_table_metadata
 
 FORMAT_VERSION = 1
 # duplicate: listed a second time, left out where videos are counted or joined by their id;
 # mislabelled: listed under two labels, or found in the folder of another class.
 MANIFEST_STATUSES = ("ok", "missing", "unreadable", "duplicate", "mislabelled")
 
-_METADATA_KEY = b"videosoft"
 _MAY_BE_NULL = (
     *("time_start", "time_end", "num_frames", "fps", "duration_seconds"),
     *("width", "height", "num_bytes", "checksum"),
@@ -59,7 +59,7 @@ def write_manifest(path: str | Path, table: pa.Table, *, class_names: Sequence[s
         "hashes": manifest.hashes,
         "root": manifest.root,
     }
-    stored = table.cast(RECORD_SCHEMA).replace_schema_metadata({_METADATA_KEY: json.dumps(metadata)})
+    stored = table.cast(RECORD_SCHEMA).replace_schema_metadata({METADATA_KEY: json.dumps(metadata)})
     with replace_when_done(Path(path)) as temporary:
         pq.write_table(stored, temporary, compression="zstd")
     return manifest
@@ -128,20 +128,7 @@ def check_rows(table: pa.Table, class_names: Sequence[str], where: str) -> None:
 
 
 def _read_metadata(metadata: Mapping[bytes, bytes], path: Path) -> dict[str, Any]:
-    if _METADATA_KEY not in metadata:
-        raise InputError(f"{path} is not a manifest of videosoft (no such metadata in it)")
-    try:
-        values = json.loads(metadata[_METADATA_KEY])
-    except (ValueError, RecursionError):
-        raise InputError(f"{path} has damaged metadata (not JSON)") from None
-    version = values.get("format_version") if isinstance(values, dict) else None
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise InputError(f"{path} has damaged metadata (format_version {version!r})")
-    if version > FORMAT_VERSION:
-        raise InputError(
-            f"{path} has format_version {version}, this videosoft reads up to {FORMAT_VERSION}; "
-            "update videosoft or make the manifest anew"
-        )
+    values = read_table_metadata(metadata, path, kind="a manifest", newest_version=FORMAT_VERSION)
     if values.get("kind") != "manifest":
         raise InputError(f"{path} is not a manifest, but another file of videosoft")
     names, hashes, root = (values.get(key) for key in ("class_names", "hashes", "root"))

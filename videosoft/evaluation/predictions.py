@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from videosoft.atomic_files import replace_when_done
 from videosoft.errors import InputError
+from videosoft.table_metadata import METADATA_KEY, read_table_metadata
 
 FORMAT_VERSION = 1
 STATUSES = ("ok", "missing", "unreadable", "too_short")
@@ -35,7 +36,6 @@ _SCHEMA = pa.schema(
 )
 _NULL_UNLESS_OK = ("prediction", "probabilities", "logits")
 _NULL_UNLESS_LABELLED = ("label", "label_name")
-_METADATA_KEY = b"videosoft"
 _ROWS_AT_ONCE = 4096
 _BUFFER_BYTES = 2**20  # read in such pieces, not a whole column at once
 
@@ -121,7 +121,7 @@ def write_predictions(
     }
     with replace_when_done(Path(path)) as temporary:
         pq.write_table(
-            table.rows.replace_schema_metadata({_METADATA_KEY: json.dumps(metadata)}), temporary, compression="zstd"
+            table.rows.replace_schema_metadata({METADATA_KEY: json.dumps(metadata)}), temporary, compression="zstd"
         )
     return table
 
@@ -199,19 +199,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _read_metadata(metadata: Mapping[bytes, bytes], path: Path) -> dict[str, Any]:
-    if _METADATA_KEY not in metadata:
-        raise InputError(f"{path} is not a predictions file of videosoft (no such metadata in it)")
-    try:
-        values = json.loads(metadata[_METADATA_KEY])
-    except (ValueError, RecursionError):
-        raise InputError(f"{path} has damaged metadata (not JSON)") from None
-    version = values.get("format_version") if isinstance(values, dict) else None
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise InputError(f"{path} has no valid format_version in its metadata, got {version!r}")
-    if version > FORMAT_VERSION:
-        raise InputError(
-            f"{path} has format_version {version}, newer than {FORMAT_VERSION}, the newest known here: update videosoft"
-        )
+    values = read_table_metadata(metadata, path, kind="a predictions file", newest_version=FORMAT_VERSION)
     class_names = values.get("class_names")
     if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
         raise InputError(f"{path} has no list of class_names in its metadata")
