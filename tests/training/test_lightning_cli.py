@@ -343,3 +343,36 @@ def test_labels_follow_the_checkpoint_and_unknown_ones_are_refused(
     capsys.readouterr()
     assert run_lightning(monkeypatch, *base, "--run.output", tmp_path / "b") == 2
     assert "val.csv:2: label 'darkest' is not among the 2 class names; nearest: 'darker'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ckpt_path", "CONFIG"], "is not a checkpoint|damaged"),
+        (["--run.name", "../../elsewhere"], "run.name='../../elsewhere': must be the name of a folder"),
+        (["--run.version", "/tmp/elsewhere"], "run.version='/tmp/elsewhere': must be"),
+        (["--trainer.limit_train_batches", "0"], "limit_train_batches=0 trains nothing"),
+        (["--model.optimizer.init_args.lr", ".nan"], "the learning rate is nan"),
+    ],
+)
+def test_wrong_runs_leave_nothing(
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    arguments = [str(config) if argument == "CONFIG" else argument for argument in arguments]
+    output = tmp_path / "deep" / "runs"
+    assert run_lightning(monkeypatch, "fit", "--config", config, "--run.output", output, *arguments) == 2
+    printed = capsys.readouterr().err
+    assert re.search(message, printed)
+    assert "Traceback" not in printed
+    assert not output.exists()
+
+
+def test_a_trial_leaves_no_card(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_lightning(monkeypatch, "fit", "--config", config, "--trainer.fast_dev_run", "true") == 0
+    assert not list(tmp_path.rglob("recipe_card*"))

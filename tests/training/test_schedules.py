@@ -5,7 +5,7 @@ import torch
 
 from videosoft.errors import InputError
 from videosoft.training import ScheduleConfig
-from videosoft.training.schedules import compute_rate_factor, create_schedule
+from videosoft.training.schedules import compute_rate_factor, create_schedule, follow_schedule
 
 HARA = ScheduleConfig(kind="multistep", milestones=[50, 100, 150])
 WARM_COSINE = ScheduleConfig(kind="cosine", warmup_epochs=2, warmup_factor=0.1, final_factor=0.2)
@@ -59,3 +59,23 @@ BAD = [
 def test_bad_schedules(kwargs: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         ScheduleConfig(**kwargs)
+
+
+def test_a_longer_training_follows_its_own_schedule() -> None:
+    """At step 4 of 4 a cosine ends; at step 4 of 8 it is half way."""
+
+    def create(num_steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+        return optimizer, create_schedule(optimizer, ScheduleConfig(kind="cosine"), num_steps=num_steps, num_epochs=2)
+
+    optimizer, schedule = create(4)
+    for _ in range(4):
+        optimizer.step()
+        schedule.step()
+    states = optimizer.state_dict(), schedule.state_dict()
+    for num_steps, changed in ((4, None), (8, (0.0, 0.15))):
+        optimizer, schedule = create(num_steps)
+        optimizer.load_state_dict(states[0])
+        schedule.load_state_dict(states[1])
+        assert follow_schedule(schedule) == (pytest.approx(changed) if changed else None)
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(changed[1] if changed else 0.0)

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics.classification import MulticlassAccuracy
 
 from videosoft.data import ClipBatch, PackedBatch, Preprocessing, mix_batch, normalize_clip, unpack_views
@@ -29,7 +30,7 @@ from videosoft.training.optimization import (
     scale_learning_rate,
 )
 from videosoft.training.pretrained import start_from_pretrained
-from videosoft.training.schedules import ScheduleConfig, create_schedule
+from videosoft.training.schedules import ScheduleConfig, create_schedule, follow_schedule
 from videosoft.training.step_loss import average_over_processes, keep_buffers
 from videosoft.training.validation_metrics import ValidationMetrics
 from videosoft.training.weight_averaging import check_weight_averaging
@@ -307,6 +308,14 @@ class VideoClassifier(L.LightningModule):
         num_epochs = num_steps / max(1, steps_per_epoch)
         schedule = create_schedule(optimizer, self.schedule, num_steps=num_steps, num_epochs=num_epochs)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, LambdaLR) and (rates := follow_schedule(config.scheduler)):
+                rank_zero_info(
+                    f"learning rate {rates[0]:.4g} of the checkpoint, {rates[1]:.4g} from here on: the training has "
+                    "another length than when it began"
+                )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.trainer.state.fn != TrainerFn.FITTING:

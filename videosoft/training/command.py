@@ -123,9 +123,17 @@ class VideosoftCLI(LightningCLI):
             if isinstance(parser, NearestKeysParser):
                 parser.list_known_keys = list_keys
 
+    def _parse_ckpt_path(self) -> None:
+        """Not Lightning's way: it reads the file before we can say what is wrong with it, and settings out of it."""
+
     def before_instantiate_classes(self) -> None:
         run = self._subconfig["run"]
         run["name"] = run["name"] or _name_of_config(sys.argv)
+        for key in ("name", "version"):
+            if run[key] is not None and not _stays_inside(run[key]):
+                raise InputError(
+                    f"run.{key}={run[key]!r}: must be the name of a folder inside run.output, in printable characters."
+                )
 
     def instantiate_classes(self) -> None:
         super().instantiate_classes()
@@ -325,6 +333,11 @@ def run_lightning_cli(cli: type[VideosoftCLI] = VideosoftCLI) -> None:
 
 def _forget_bases(extends: object) -> None:
     """``run.extends`` as the resolved config has it: the command line put the bases before it, and it stands alone."""
+
+
+def _stays_inside(name: str) -> bool:
+    path = Path(name)
+    return name.isprintable() and bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def _name_of_config(argv: list[str]) -> str:

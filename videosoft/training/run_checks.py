@@ -1,5 +1,6 @@
 """What can be known to fail before the first step, found before the run has a folder."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,14 @@ def check_training(trainer: L.Trainer, classifier: VideoClassifier, data: Kineti
         raise InputError(f"trainer.{name}=0 trains nothing: set at least 1, or leave it out.")
     if trainer.max_epochs == -1 and trainer.max_steps == -1:
         raise InputError("the training has no end: set trainer.max_epochs or trainer.max_steps.")
+    if trainer.limit_train_batches == 0:
+        raise InputError("trainer.limit_train_batches=0 trains nothing: set more, or leave it out.")
     try:
-        classifier.optimizer([nn.Parameter(torch.zeros(1))])
+        optimizer = classifier.optimizer([nn.Parameter(torch.zeros(1))])
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"model.optimizer: {error}") from error
+    if not math.isfinite(rate := float(optimizer.param_groups[0]["lr"])):
+        raise InputError(f"model.optimizer: the learning rate is {rate}; it must be a finite number.")
     num_videos = len(data.get_dataset("train"))
     sampler = TrainingSampler(
         num_videos, data.batch_size // data.num_repeats, seed=0, rank=0, world_size=trainer.world_size

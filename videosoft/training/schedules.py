@@ -50,6 +50,22 @@ def compute_rate_factor(config: ScheduleConfig, epoch: float, num_epochs: float)
     return config.final_factor + (1 - config.final_factor) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
+def follow_schedule(schedule: LambdaLR) -> tuple[float, float] | None:
+    """Give the optimiser the rates that the schedule has for its present step.
+
+    A checkpoint brings the rates of the schedule that it was written under; one over more epochs has others.
+
+    Returns:
+        The first rate before and after, or None where the rates were those already.
+    """
+    groups = schedule.optimizer.param_groups
+    before = [group["lr"] for group in groups]
+    for group, base, compute_factor in zip(groups, schedule.base_lrs, schedule.lr_lambdas, strict=True):
+        group["lr"] = base * compute_factor(schedule.last_epoch)
+    after = [group["lr"] for group in groups]
+    return (float(before[0]), float(after[0])) if after != before else None
+
+
 def create_schedule(optimizer: Optimizer, config: ScheduleConfig, *, num_steps: int, num_epochs: float) -> LambdaLR:
     """The schedule as a torch scheduler to be stepped after each of ``num_steps`` optimiser steps."""
     return LambdaLR(optimizer, lambda step: compute_rate_factor(config, step * num_epochs / num_steps, num_epochs))

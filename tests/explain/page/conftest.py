@@ -7,7 +7,7 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-# Not of the whole session: while Playwright is there, an event loop runs in this thread, and other tests want their own.
+# Not of the session: while Playwright is there, an event loop runs in this thread, and other tests want their own.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Headless Chromium of the system, which never asks any network."""

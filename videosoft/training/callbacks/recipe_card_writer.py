@@ -17,7 +17,7 @@ class RecipeCardWriter(L.Callback):
         assert pl_module.network is not None
         assert pl_module.preprocessing is not None
         folder = Path(trainer.log_dir or trainer.default_root_dir)  # asked for in all processes, it is handed round
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):  # a trial leaves no run
             return
         size = pl_module.preprocessing
         pl_module.run_details = describe_run(pl_module.network, (size.num_frames, size.crop, size.crop))
