@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from videosoft.errors import InputError
 from videosoft.layers import SoftPool3d
-from videosoft.models import count_macs, count_parameters, create_model, list_models
+from videosoft.models import count_macs, count_parameters, create_model, list_models, registry
 
 NAMES = [
     "csn_r101",
@@ -34,7 +34,9 @@ NARROW: dict[str, float] = dict.fromkeys(NAMES, 0.125) | dict.fromkeys(TORCHVISI
 
 
 def test_list_models() -> None:
-    assert list_models() == NAMES
+    # Tests of the training register networks of their own, in whichever process they run.
+    packaged = [name for name in list_models() if registry._BUILDERS[name].__module__.startswith("videosoft.")]
+    assert packaged == NAMES
 
 
 # Each row: network, classes, millions of parameters, clip (T, side), published G MACs, operations that the publisher

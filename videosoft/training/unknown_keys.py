@@ -58,12 +58,14 @@ def explain_unknown_key(message: str, known_keys: Collection[str], argv: Sequenc
 
 def _find_nearest(key: str, known_keys: Collection[str]) -> list[str]:
     group, _, name = key.rpartition(".")
+    # The very name in another section is a better guess than a like one in this.
+    if places := [known for known in known_keys if known.rpartition(".")[2] == name]:
+        return difflib.get_close_matches(key, places, n=3, cutoff=0.0)
     siblings = {known.removeprefix(f"{group}."): known for known in known_keys if known.rpartition(".")[0] == group}
     if near := difflib.get_close_matches(name, siblings, n=3, cutoff=0.6):
         return [siblings[found] for found in near]
-    # A section itself is misspelled, or the key belongs to another one.
-    places = [known for known in known_keys if known.rpartition(".")[2] == name]
-    return difflib.get_close_matches(key, places or list(known_keys), n=3, cutoff=0.0 if places else 0.6)
+    # Then a section itself is misspelled.
+    return difflib.get_close_matches(key, list(known_keys), n=3, cutoff=0.6)
 
 
 def _list_arguments(class_path: str) -> list[str]:
