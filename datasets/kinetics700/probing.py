@@ -1,16 +1,13 @@
 """What a video file holds, found out in processes of which each may hang or crash at the cost of one video."""
 
 import contextlib
+import functools
 import hashlib
-import multiprocessing
-import queue
-import signal
-import threading
 from collections.abc import Callable, Generator, Sequence
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
+
+from workers import run_tasks
 
 from videosoft.data.decoding import FrameCountError, VideoDecodeError, open_video
 
@@ -100,135 +97,33 @@ def probe_videos(
     A probe that takes longer than the limit, or that takes its process with it, makes its file unreadable; the process
     is replaced.  When the iteration is left early, the processes are ended at once.
     """
-    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
-    results: queue.SimpleQueue[tuple[str, Probed] | BaseException] = queue.SimpleQueue()
-    for path in paths:
-        waiting.put(path)
-    workers = [
-        _Worker(probe, time_limit_seconds, waiting, results) for _ in range(max(1, min(num_workers, len(paths))))
-    ]
+    outcomes = run_tasks(
+        functools.partial(_probe_strange_file, probe),
+        paths,
+        num_workers=max(1, num_workers),
+        time_limit_seconds=time_limit_seconds,
+    )
+    with contextlib.closing(outcomes):
+        for outcome in outcomes:
+            if outcome.result is not None:
+                yield outcome.task, outcome.result
+            elif outcome.death:
+                yield outcome.task, _describe_crash(outcome.task, outcome.death)
+            else:  # perhaps the disk was slow
+                reason = f"not decoded within {time_limit_seconds:g} seconds"
+                yield outcome.task, describe_failure(outcome.task, reason, retry=True)
+
+
+def _probe_strange_file(probe: Callable[[str], Probed], path: str) -> Probed:
+    """Whatever a file makes a decoder raise costs that file."""
     try:
-        for worker in workers:
-            worker.start()
-        for _ in paths:
-            result = results.get()
-            if isinstance(result, BaseException):
-                raise result
-            yield result
-    finally:
-        for worker in workers:
-            worker.stop()
-        for worker in workers:
-            worker.join()
+        return probe(path)
+    except Exception as error:
+        return _describe_crash(path, f"{type(error).__name__}: {error}")
 
 
-class _Worker(threading.Thread):
-    """A thread that hands one path after the other to a process of its own."""
-
-    def __init__(
-        self,
-        probe: Callable[[str], Probed],
-        time_limit_seconds: float,
-        waiting: "queue.SimpleQueue[str]",
-        results: "queue.SimpleQueue[tuple[str, Probed] | BaseException]",
-    ) -> None:
-        super().__init__(daemon=True)
-        self._probe = probe
-        self._time_limit_seconds = time_limit_seconds
-        self._waiting = waiting
-        self._results = results
-        self._lock = threading.Lock()
-        self._is_stopped = False
-        self._process: SpawnProcess | None = None
-        self._connection: Connection | None = None
-
-    def run(self) -> None:
-        try:
-            while not self._is_stopped:
-                try:
-                    path = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-                probed = self._ask(path)
-                if not self._is_stopped:
-                    self._results.put((path, probed))
-        except BaseException as error:
-            self._results.put(error)
-        finally:
-            self._end_process()
-
-    def stop(self) -> None:
-        """End the process; the thread notices and ends too."""
-        with self._lock:
-            self._is_stopped = True
-            if self._process is not None:
-                self._process.kill()
-
-    def _ask(self, path: str) -> Probed:
-        connection = self._start_process()
-        if connection is None:
-            return describe_failure(path, "not probed", retry=True)
-        try:
-            connection.send(path)
-            if connection.poll(self._time_limit_seconds):
-                probed: Probed = connection.recv()
-                return probed
-            reason = f"not decoded within {self._time_limit_seconds:g} seconds"
-            retry = True  # perhaps the disk was slow
-        except (EOFError, OSError):
-            assert self._process is not None
-            self._process.join()
-            reason, retry = f"the decoder crashed ({_describe_exit(self._process.exitcode)})", False
-        self._end_process()
-        return describe_failure(path, reason, retry=retry)
-
-    def _start_process(self) -> Connection | None:
-        """The connection to a process that is ready to probe; None when this worker was stopped."""
-        if self._connection is not None:
-            return self._connection
-        # Spawned, so that no thread of this process is copied in mid-work.
-        context = multiprocessing.get_context("spawn")
-        here, there = context.Pipe()
-        with self._lock:
-            if self._is_stopped:
-                return None
-            self._process = context.Process(target=_serve_probes, args=(there, self._probe), daemon=True)
-            self._process.start()
-        there.close()
-        self._connection = here
-        # The imports take seconds that the first video's time limit must not pay for.
-        try:
-            here.recv()
-        except EOFError:
-            if self._is_stopped:
-                return None
-            raise RuntimeError("a process that probes videos did not start") from None
-        return here
-
-    def _end_process(self) -> None:
-        with self._lock:
-            if self._process is not None:
-                self._process.kill()  # SIGKILL: it ends a stopped process too
-                self._process.join()
-                self._process.close()
-            if self._connection is not None:
-                self._connection.close()
-            self._process, self._connection = None, None
-
-
-def _serve_probes(connection: Connection, probe: Callable[[str], Probed]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
-    connection.send("ready")
-    with contextlib.suppress(EOFError):  # the parent is gone
-        while True:
-            connection.send(probe(connection.recv()))
-
-
-def _describe_exit(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
-        with contextlib.suppress(ValueError):
-            return signal.Signals(-exit_code).name
-    return f"exit code {exit_code}"
+def _describe_crash(path: str, death: str) -> Probed:
+    return describe_failure(path, f"the decoder crashed ({death})", retry=False)
 
 
 def _hash_file(path: str) -> str:

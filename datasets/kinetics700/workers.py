@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
@@ -26,11 +26,15 @@ class FatalError(Exception):
 
 @dataclass(frozen=True)
 class Outcome(Generic[Task, Result]):
-    """What became of a task: its ``result``, or None and the ``reason`` why its process was lost."""
+    """What became of a task: its ``result``, or None and the ``reason`` why its process was lost.
+
+    ``death`` tells what a process died of, as in SIGSEGV or exit code 1; it is empty where the time was up.
+    """
 
     task: Task
     result: Result | None
     reason: str = ""
+    death: str = ""
 
 
 class _Worker:
@@ -76,7 +80,7 @@ def run_tasks(
     num_workers: int,
     time_limit_seconds: float = float("inf"),
     on_lost: Callable[[Task, int], None] = lambda task, process_id: None,
-) -> Iterator[Outcome[Task, Result]]:
+) -> Generator[Outcome[Task, Result], None, None]:
     """Call a function (importable, of one picklable task) in ``num_workers`` processes; outcomes come as they are done.
 
     A process that dies or takes longer than ``time_limit_seconds`` for a task is replaced.  All of them end with this
@@ -144,13 +148,20 @@ def _receive(worker: _Worker) -> Outcome[Any, Any] | None:
     except (EOFError, OSError):
         worker.process.join()
         code = worker.process.exitcode or 0
-        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        return Outcome(worker.task, None, f"its process ended {how}")
+        death = _describe_exit(code)
+        return Outcome(worker.task, None, f"its process ended {'by' if code < 0 else 'with'} {death}", death)
     if kind == "ready":
         return None
     if kind == "error":
         raise FatalError(content)
     return Outcome(worker.task, content)
+
+
+def _describe_exit(code: int) -> str:
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-code).name
+    return f"exit code {code}"
 
 
 def _serve(function: Callable[[Any], Any], connection: Connection, parent: int) -> None:

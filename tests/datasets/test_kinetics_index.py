@@ -194,18 +194,21 @@ def probe_badly(path: str) -> probing.Probed:
         os.kill(os.getpid(), signal.SIGSEGV)
     if name == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
+    if name == "raise":
+        raise ZeroDivisionError("no rate")
     return {**probing.describe_failure(path, "decoded", retry=False), "status": "ok"}
 
 
 @pytest.mark.slow
 def test_crash_and_hang_cost_one_video_each(tmp_path: Path) -> None:
-    names = ["a", "crash1", "b", "stop", "c", "crash2", "d"]
+    names = ["a", "crash1", "b", "stop", "c", "crash2", "raise", "d"]
     paths = [str(tmp_path / name) for name in names]
     found = dict(probing.probe_videos(paths, num_workers=2, time_limit_seconds=2.0, probe=probe_badly))
     assert {Path(path).name: (probed["status"], probed["reason"]) for path, probed in found.items()} == {
         **dict.fromkeys("abcd", ("ok", "decoded")),
         **dict.fromkeys(("crash1", "crash2"), ("unreadable", "the decoder crashed (SIGSEGV)")),
         "stop": ("unreadable", "not decoded within 2 seconds"),
+        "raise": ("unreadable", "the decoder crashed (ZeroDivisionError: no rate)"),
     }
     assert found[paths[3]]["retry"]
     assert not found[paths[1]]["retry"]
