@@ -28,7 +28,7 @@ from videosoft.data.annotations import (
     locate_videos,
     pause_garbage_collection,
 )
-from videosoft.data.class_names import match_class_names
+from videosoft.data.class_names import match_class_names, read_class_names
 from videosoft.data.coverage import (
     DOUBT_KINDS,
     LOSS_KINDS,
@@ -79,7 +79,9 @@ def add_index_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
         choices=[name for name in get_args(AnnotationFormat) if name != "manifest"],
         help="format of the lists; told by their content if not given",
     )
-    parser.add_argument("--class_names", type=Path, metavar="FILE", help="names in the order of the labels, one a line")
+    parser.add_argument(
+        "--class_names", type=Path, metavar="FILE", help="names in the order of the labels, one a line, or JSON"
+    )
     parser.add_argument(
         "--num_workers",
         "--workers",
@@ -208,10 +210,9 @@ def _find_splits(root: Path) -> list[str]:
 
 def _read_class_names(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--class_names {path} cannot be read: {error}") from None
-    return [line.strip() for line in lines if line.strip()]
+        return list(read_class_names(path))
+    except InputError as error:
+        raise InputError(f"--class_names: {error}") from None
 
 
 def _list_split(

@@ -24,6 +24,7 @@ from workers import FatalError, run_tasks
 from videosoft.atomic_files import check_output_folder, replace_when_done, write_json
 from videosoft.data.annotations import VideoRecord, read_annotations
 from videosoft.data.litdata_source import LITDATA_FORMAT_VERSION, TABLE_NAME
+from videosoft.data.records import describe_replacement
 from videosoft.errors import InputError
 
 VIDEOS_PER_PART = 1000
@@ -66,11 +67,16 @@ def _write_part(part: Part, *, root: Path, output: Path, chunk_megabytes: int) -
             cache = Cache(str(workplace), chunk_bytes=chunk_megabytes << 20)
             items: list[str] = []
             failures: dict[str, str] = {}
+            passing: list[str] = []
             for record, _ in part.videos:
                 try:
                     content = record.path.read_bytes()
                 except OSError as error:
                     failures[record.video_id] = error.strerror or str(error)
+                    passing.append(record.video_id)
+                    continue
+                if reason := describe_replacement(record.num_bytes, len(content)):
+                    failures[record.video_id] = reason
                     continue
                 if not content:
                     failures[record.video_id] = "empty file (0 bytes)"
@@ -91,7 +97,13 @@ def _write_part(part: Part, *, root: Path, output: Path, chunk_megabytes: int) -
                 index = json.loads((workplace / f"{part.number}.index.json").read_text(encoding="utf-8"))
             for chunk in index["chunks"]:
                 (workplace / chunk["filename"]).replace(output / chunk["filename"])
-            note = {"content_hash": part.content_hash, "items": items, "failures": failures, "index": index}
+            note = {
+                "content_hash": part.content_hash,
+                "items": items,
+                "failures": failures,
+                "passing": passing,  # of the failures those that may be over by the next time
+                "index": index,
+            }
             write_json(output / part.note_name, note)
         finally:
             shutil.rmtree(workplace, ignore_errors=True)
@@ -156,7 +168,7 @@ def run_optimize(
     _check_split(output, split)
     parts = create_parts(listed.records, root)
     mine = select_shard(parts, shard)
-    todo = [part for part in mine if _read_note(output, part) is None]
+    todo = [part for part in mine if (note := _read_note(output, part)) is None or note.get("passing")]
     if todo:
         # What stands there is of other videos from now on.
         for name in ("index.json", TABLE_NAME):
@@ -182,8 +194,11 @@ def run_optimize(
     num_done = sum(note is not None for note in notes)
     if num_done < len(parts):
         return f"{output}: {num_done} of {len(parts)} parts are there; the shard that does the last one joins them"
-    num_items = _join_parts(output, split, listed, [note for note in notes if note is not None], root)
-    return f"{output}: {num_items} of {len(listed.records)} videos in {len(parts)} parts, joined"
+    done = [note for note in notes if note is not None]
+    num_items = _join_parts(output, split, listed, done, root)
+    num_passing = sum(len(note.get("passing", ())) for note in done)
+    again = f"; {num_passing} could not be read: the same command tries them again" if num_passing else ""
+    return f"{output}: {num_items} of {len(listed.records)} videos in {len(parts)} parts, joined{again}"
 
 
 def _join_parts(output: Path, split: str, listed: Any, notes: list[dict[str, Any]], root: Path) -> int:

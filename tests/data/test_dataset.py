@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -23,8 +24,10 @@ from videosoft.data import (
     collate_clips,
     load_views,
     open_video,
+    write_manifest,
 )
 from videosoft.data import dataset as dataset_module
+from videosoft.data.records import RECORD_SCHEMA
 from videosoft.errors import InputError
 
 PREPROCESSING = Preprocessing(num_frames=4, sampling_stride=3, short_side=32, crop=28)  # spans 10 frames
@@ -229,6 +232,23 @@ def test_same_seed_same_clips(root: Path, num_workers: int) -> None:
     assert runs[0][1] == runs[1][1]
     assert any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(runs[0][0], runs[2][0], strict=True))
     assert len(runs[0][1]) == 5
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_file_that_was_replaced_since_the_manifest_was_made(root: Path, training: bool) -> None:
+    table = create_dataset(root).records.table
+    sizes = [path.stat().st_size if (path := root / name.as_py()).exists() else None for name in table.column("path")]
+    sizes[3] += 1  # good2
+    table = table.set_column(table.column_names.index("num_bytes"), "num_bytes", pa.array(sizes, pa.int64()))
+    manifest = root / "manifest.parquet"
+    write_manifest(manifest, table.cast(RECORD_SCHEMA), class_names=["jump", "run"], root=root)
+    dataset = create_dataset(root, annotations=manifest, training=training)
+    statuses = list(STATUSES)
+    statuses[3] = "unreadable"
+    samples = [dataset[index] for index in range(len(dataset))]
+    assert [sample["status"] for sample in samples] == statuses
+    reason = f"replaced since the manifest was made: {sizes[3] - 1} bytes, not {sizes[3]}; index it anew"
+    assert [sample["reason"] for sample in samples if "replaced" in sample["reason"]] == [reason]
 
 
 def test_collate_sets_the_broken_ones_aside(root: Path) -> None:

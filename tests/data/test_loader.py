@@ -1,6 +1,7 @@
 """Stopping and going on in the middle of an epoch."""
 
 from itertools import islice
+from typing import Any
 
 import pytest
 import torch
@@ -22,12 +23,15 @@ class DrawnNumbers(Dataset[tuple[int, float]]):
         return draw.video, torch.rand((), generator=generator).item()
 
 
-def create_loader(num_workers: int, *, seed: int = 1, batch_size: int = BATCH_SIZE) -> ResumableLoader:
+def create_loader(
+    num_workers: int, *, seed: int = 1, batch_size: int = BATCH_SIZE, draws: dict[str, Any] | None = None
+) -> ResumableLoader:
     sampler = TrainingSampler(NUM_VIDEOS, batch_size, seed=seed)
     return ResumableLoader(
         DrawnNumbers(),
         sampler,
         data_hash="abc",
+        draws={"augmentation.hue": 0.0, "augmentation.scale": [0.25, 1.0]} if draws is None else draws,
         num_workers=num_workers,
         collate_fn=list,
         persistent_workers=num_workers > 0,
@@ -74,13 +78,28 @@ def test_the_epoch_may_be_told_after_iter(num_workers: int) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"seed": 2}, "seed 2, not 1"), ({"batch_size": 8}, "global_batch_size 8, not 4")],
+    [
+        ({"seed": 2}, "seed 2, not 1"),
+        ({"batch_size": 8}, "global_batch_size 8, not 4"),
+        (
+            {"draws": {"augmentation.hue": 0.1, "augmentation.scale": [0.25, 1.0]}},
+            r"differ: augmentation\.hue 0\.1, not 0\.0\. ",
+        ),
+    ],
 )
-def test_another_order_is_refused(changes: dict[str, int], message: str) -> None:
+def test_another_order_is_refused(changes: dict[str, Any], message: str) -> None:
     stopped = create_loader(0)
     next(iter(stopped))
     with pytest.raises(InputError, match=message):
         create_loader(0, **changes).load_state_dict(stopped.state_dict())
+
+
+def test_a_state_that_does_not_tell_of_the_draws_is_taken() -> None:
+    stopped = create_loader(0, draws={})
+    next(iter(stopped))
+    resumed = create_loader(0)
+    resumed.load_state_dict(stopped.state_dict())
+    assert resumed.sampler.first_batch == 1
 
 
 def test_another_order_is_allowed_between_epochs() -> None:

@@ -1,5 +1,6 @@
 """LitData chunks: what comes out is what went in, from a folder and from servers that fail now and then."""
 
+import errno
 import json
 import pickle
 import subprocess
@@ -8,12 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import optimize
 import pyarrow.parquet as pq
 import pytest
 import torch
 from kinetics_server import FileServer, ServedFile
 from kinetics_tools import create_environment, find_files, get_command, kill_with_workers, run_prepare
+from shards import Shard
 from test_kinetics_encode import write_video
+from workers import Outcome
 
 from videosoft.data import ClipDraw, KineticsDataset, Preprocessing, VideoDecodeError, open_video
 from videosoft.data.litdata_source import LitDataSource
@@ -110,6 +114,30 @@ def test_a_data_set_of_chunks_is_that_of_the_files(
             if expected["video"] is not None:
                 assert sample["video"] is not None
                 assert torch.equal(sample["video"], expected["video"])
+
+
+def test_a_video_that_could_not_be_read_is_tried_again(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        read = Path.read_bytes
+
+        def read_badly(path: Path) -> bytes:
+            if path.name.startswith("v05"):
+                raise OSError(errno.EIO, "Input/output error")
+            return read(path)
+
+        patch.setattr(Path, "read_bytes", read_badly)
+        patch.setattr(optimize, "run_tasks", lambda job, parts, **_: (Outcome(part, job(part)) for part in parts))
+        options: dict[str, Any] = {"annotations": None, "chunk_megabytes": 64, "shard": Shard(), "num_workers": 1}
+        told = optimize.run_optimize(root, "val", tmp_path / "val", **options)
+    assert told.endswith("11 of 14 videos in 1 parts, joined; 1 could not be read: the same command tries them again")
+    reasons = {record.video_id[:3]: record.reason for record in open_source(tmp_path / "val").records}
+    assert reasons["v05"] == "Input/output error"
+    command = ("optimize", "--root", root, "--split", "val", "--output", tmp_path / "val", "--num_workers", 1)
+    result = run_prepare(*command)
+    assert result.stdout.endswith("12 of 14 videos in 1 parts, joined\n"), result.stderr
+    check_videos(open_source(tmp_path / "val"), root)
 
 
 def test_one_split_does_not_replace_another(root: Path, packed: Path, tmp_path: Path) -> None:

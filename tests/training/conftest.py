@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import lightning  # noqa: F401 - its log keeps the stderr that it is imported with, which must not be one test's
 import pytest
 import yaml
 from lightning_runs import LABELS, NUM_GOOD, write_video

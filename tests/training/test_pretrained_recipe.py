@@ -9,9 +9,9 @@ import torch
 from lightning_runs import run_lightning
 from torch import nn
 
+from videosoft.data import read_class_names
 from videosoft.errors import InputError
 from videosoft.models import create_model, load_checkpoint
-from videosoft.training.pretrained import read_class_names
 
 KWARGS = {"pool": "soft", "width": 0.0625}
 

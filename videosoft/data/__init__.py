@@ -8,7 +8,7 @@ them, and ``normalize_clip`` makes them float on the device.
 from videosoft.data.annotations import AnnotationFormat, AnnotationList, VideoRecord, read_annotations
 from videosoft.data.augmentation import Augmentation, augment_clip
 from videosoft.data.augmentation_mixing import mix_batch
-from videosoft.data.class_names import match_class_names
+from videosoft.data.class_names import match_class_names, read_class_names
 from videosoft.data.collate import ClipBatch, PackedBatch, collate_clips
 from videosoft.data.coverage import Coverage, compute_coverage, describe_coverage, write_coverage
 from videosoft.data.dataset import KineticsDataset, VideoSample, VideoStorage
@@ -87,6 +87,7 @@ __all__ = [
     "random_horizontal_flip",
     "random_resized_crop",
     "read_annotations",
+    "read_class_names",
     "read_manifest",
     "resize_short_side",
     "sample_random_clip",

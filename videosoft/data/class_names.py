@@ -1,9 +1,11 @@
 """Class names: checked, and matched between a list of videos and a checkpoint whose order or spelling differs."""
 
 import difflib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from videosoft.data._names import quote
 from videosoft.errors import InputError
@@ -89,3 +91,36 @@ def _describe_unknown(name: str, candidates: list[str], known: tuple[str, ...]) 
         f"label {quote(name)} is not among the {len(known)} class names; "
         f"nearest: {', '.join(map(quote, nearest)) or 'none'}"
     )
+
+
+def read_class_names(path: str | Path) -> tuple[str, ...]:
+    """Names of classes in the order of the logits: a JSON list, a JSON mapping of names to indices, or lines of text.
+
+    Raises:
+        InputError: the file cannot be read, or holds something else.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise InputError(f"class names {path} cannot be read: {error}") from error
+    if not str(path).endswith(".json"):
+        return _check_list([line.strip() for line in text.splitlines() if line.strip()], path)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"class names {path} are not JSON: {error}") from error
+    if not isinstance(content, dict):
+        return _check_list(content, path)
+    # Something-Something writes the indices as strings.
+    indices = [int(index) if str(index).isdecimal() else -1 for index in content.values()]
+    if sorted(indices) != list(range(len(indices))):
+        raise InputError(f"class names {path}: the indices must be 0 to {len(indices) - 1}, each once.")
+    # pytorchvideo's list has quotes around the names of several words.
+    names = dict(zip(indices, (name.strip('"') for name in content), strict=True))
+    return _check_list([names[index] for index in range(len(names))], path)
+
+
+def _check_list(names: object, path: str | Path) -> tuple[str, ...]:
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise InputError(f"class names {path} must be a list of names, or a mapping of names to indices.")
+    return tuple(names)

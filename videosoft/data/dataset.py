@@ -1,5 +1,6 @@
 """A map-style dataset of labelled videos in the Kinetics layout."""
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from videosoft.data.guard import GuardedLoader, Loaded, load_here
 from videosoft.data.litdata_source import LitDataSource
 from videosoft.data.packed_views import PackedViews
 from videosoft.data.preprocessing import Preprocessing
-from videosoft.data.records import VideoRecord
+from videosoft.data.records import VideoRecord, describe_replacement
 from videosoft.data.samplers import ClipDraw
 from videosoft.data.sampling import NumClips
 from videosoft.data.views import ShortVideos, load_clips, load_view_frames
@@ -164,7 +165,7 @@ class KineticsDataset(Dataset[VideoSample]):
         seeded = [draw if isinstance(draw, ClipDraw) else ClipDraw(draw, self._draw_seed()) for draw in draws]
         records = [self.records[draw.video] for draw in seeded]
         requests = [
-            _Request(str(record.path), record.label_name, draw.video, draw.seed)
+            _Request(str(record.path), record.label_name, record.num_bytes, draw.video, draw.seed)
             for record, draw in zip(records, seeded, strict=True)
             if record.status == "ok"
         ]
@@ -209,6 +210,7 @@ class _Request(NamedTuple):
 
     path: str
     label_name: str
+    num_bytes: int | None  # of the file when the manifest was made
     video: int
     seed: int
 
@@ -229,7 +231,7 @@ class _VideoLoad:
     def __call__(self, request: _Request) -> tuple[dict[str, Any], Tensor | list[Tensor] | None]:
         """A training clip, or clips; or the frames of a test video's views, with their ``layout``."""
         path = Path(request.path)
-        open_reader = functools.partial(self._open_video, request.video)
+        open_reader = functools.partial(self._open_video, request)
         if self.augmentation is None:
             views = load_view_frames(
                 path,
@@ -252,10 +254,13 @@ class _VideoLoad:
         )
         return {}, clips.video if self.num_repeats > 1 else clips.video[0]
 
-    def _open_video(self, index: int, path: str | Path) -> VideoReader:
-        if self.packed is None:
-            return open_video(path, self.decoder)
-        return open_video(self.packed.read_video(index), self.decoder, name=str(path))
+    def _open_video(self, request: _Request, path: str | Path) -> VideoReader:
+        if self.packed is not None:
+            return open_video(self.packed.read_video(request.video), self.decoder, name=str(path))
+        with contextlib.suppress(OSError):  # who opens it will say what is wrong
+            if reason := describe_replacement(request.num_bytes, Path(path).stat().st_size):
+                raise VideoDecodeError(Path(path), reason)
+        return open_video(path, self.decoder)
 
 
 def _describe_sample(

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
@@ -22,17 +22,27 @@ class ResumableLoader:
         dataset: answers a :class:`~videosoft.data.samplers.ClipDraw`.
         sampler: makes the batches.
         data_hash: tells the list of videos; a state of another one is refused.
+        draws: settings that what is drawn for a clip depends on, as plain values; a state of others is refused.
         **options: of torch's DataLoader.
 
     Attributes:
         seconds_waited: time that whoever asked for batches has spent waiting for them.
     """
 
-    def __init__(self, dataset: Dataset, sampler: TrainingSampler, *, data_hash: str, **options: Any) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        sampler: TrainingSampler,
+        *,
+        data_hash: str,
+        draws: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
         self.dataset = dataset
         self.sampler = sampler
         self.seconds_waited = 0.0
         self._data_hash = data_hash
+        self._draws = dict(draws or {})
         self._num_batches = 0
         self._loader: DataLoader = DataLoader(dataset, batch_sampler=sampler, **options)
 
@@ -53,24 +63,25 @@ class ResumableLoader:
     def state_dict(self) -> dict[str, Any]:
         """Where in which epoch, and of which order."""
         position = {"epoch": self.sampler.epoch, "num_batches": self._num_batches, "num_epoch_batches": len(self)}
-        return {**self._describe_order(), **position}
+        return {**self._describe_order(), **self._draws, **position}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where ``state`` was taken.
 
         Raises:
-            InputError: that was in the middle of an epoch of another order: other videos, another seed or another
-                number of videos a step.
+            InputError: that was in the middle of an epoch of another order: other videos, another seed, another number
+                of videos a step, or other draws.
         """
         epoch, num_batches = int(state["epoch"]), int(state["num_batches"])
         if num_batches == state["num_epoch_batches"]:
             epoch, num_batches = epoch + 1, 0
-        order = self._describe_order()
+        # Checkpoints of version 0.1 do not tell of the draws.
+        order = self._describe_order() | {name: value for name, value in self._draws.items() if name in state}
         if num_batches and (differing := [name for name in order if state.get(name) != order[name]]):
             raise InputError(
                 "the checkpoint stopped in the middle of an epoch, which can only go on as it began; now differ: "
                 + ", ".join(f"{name} {order[name]}, not {state.get(name)}" for name in differing)
-                + ". Resume with the same data, seed, batch size and number of processes."
+                + ". Resume with the same data, augmentation, seed, batch size and number of processes."
             )
         self.sampler.set_epoch(epoch)
         self.sampler.first_batch = self._num_batches = num_batches

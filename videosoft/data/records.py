@@ -51,6 +51,7 @@ class VideoRecord:
     group_id: str
     status: RecordStatus
     reason: str
+    num_bytes: int | None = None  # of the file when the manifest was made; None where no manifest tells
 
 
 class RecordTable(Sequence[VideoRecord]):
@@ -105,11 +106,19 @@ class RecordTable(Sequence[VideoRecord]):
         self._root = root
         # Without a copy: the columns point into the block, and keep it alive.
         self._table = pa.ipc.open_stream(pa.py_buffer(block.numpy())).read_all()
-        names = ("video_id", "path", "label_name", "label", "group_id", "status", "reason")
+        names = ("video_id", "path", "label_name", "label", "group_id", "status", "reason", "num_bytes")
         self._columns = [_get_chunk(self._table.column(name)) for name in names]
 
     def _create_record(
-        self, video_id: str, path: str, label_name: str, label: int, group_id: str, status: str, reason: str
+        self,
+        video_id: str,
+        path: str,
+        label_name: str,
+        label: int,
+        group_id: str,
+        status: str,
+        reason: str,
+        num_bytes: int | None,
     ) -> VideoRecord:
         return VideoRecord(
             video_id=video_id,
@@ -120,7 +129,15 @@ class RecordTable(Sequence[VideoRecord]):
             # A file that lies under another class is not there where the list says; the reason tells.
             status="ok" if status == "ok" else "unreadable" if status == "unreadable" else "missing",
             reason=reason,
+            num_bytes=num_bytes,
         )
+
+
+def describe_replacement(listed_bytes: int | None, found_bytes: int) -> str:
+    """Why a file of this size is not the one that the manifest is of; empty where it may be."""
+    if listed_bytes in (None, found_bytes):
+        return ""
+    return f"replaced since the manifest was made: {found_bytes} bytes, not {listed_bytes}; index it anew"
 
 
 def create_table(columns: Mapping[str, Any]) -> pa.Table:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ from videosoft.data import (
     collate_clips,
     describe_coverage,
     leave_signals_to_the_trainer,
+    read_class_names,
 )
 from videosoft.errors import InputError
 
@@ -78,7 +80,7 @@ class KineticsDataModule(L.LightningDataModule):
         batch_size: clips per training step, videos per validation step.
         num_workers: processes that load; each has one more that decodes.
         test_views: CLIPSxCROPS of a test video, or ``windows``.
-        class_names: names in the order of the logits.
+        class_names: names in the order of the logits: a list, or a file of them, one a line, or JSON.
         seed: of the order of the training videos and of all draws about their clips; null: that of seed_everything.
     """
 
@@ -108,7 +110,7 @@ class KineticsDataModule(L.LightningDataModule):
         batch_size: int = 32,
         num_workers: int = 2,
         test_views: str = "10x3",
-        class_names: list[str] | None = None,
+        class_names: list[str] | str | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -147,6 +149,8 @@ class KineticsDataModule(L.LightningDataModule):
             "time_limit_seconds": time_limit_seconds,
         }
         self._seed = seed
+        if isinstance(class_names, str):
+            class_names = list(read_class_names(class_names))
         self._class_names = tuple(class_names) if class_names else None
         self._datasets: dict[str, KineticsDataset] = {}
         self._counts: dict[str, dict[str, int]] = {}
@@ -194,6 +198,12 @@ class KineticsDataModule(L.LightningDataModule):
         loader = self._create_training_loader(generator=torch.Generator())
         loader.sampler.set_epoch(epoch)
         return loader
+
+    def _describe_draws(self) -> dict[str, Any]:
+        """What is drawn from a clip's seed: settings that a resumed epoch must have as it began."""
+        settings = {f"augmentation.{name}": value for name, value in asdict(self.augmentation).items()}
+        settings |= {"num_repeats": self.num_repeats, "short_videos": self._reading["short_videos"]}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Where the training data are in their epoch, for the checkpoint."""
@@ -278,6 +288,7 @@ class KineticsDataModule(L.LightningDataModule):
             dataset,
             sampler,
             data_hash=dataset.manifest_hash,
+            draws=self._describe_draws(),
             num_workers=self.num_workers,
             collate_fn=collate_clips,
             worker_init_fn=leave_signals_to_the_trainer,
