@@ -12,6 +12,7 @@ import pytest
 
 from videosoft.data.decoding import DecoderName, FrameCountError, open_video
 from videosoft.data.decoding.containers import read_plain_index
+from videosoft.data.decoding.pyav_decoder import PyavDecoder
 from videosoft.data.decoding.torchcodec_decoder import check_torchcodec
 from videosoft.errors import InputError
 
@@ -149,6 +150,47 @@ def check_against_reference(path: Path, decoder: DecoderName, *, times_are_known
     if times_are_known:
         seconds = np.array(times, dtype=float)
         assert np.abs(frame_times - (seconds - seconds[0])).max() <= TIME_TOLERANCE
+
+
+# What is asked for one after the other of an open file of 60 frames with key frames every 12, and how often PyAV jumps.
+ASKED_IN_TURN = [
+    ([[0, 2, 4], [5, 7], [8, 9, 10, 11], [12], [13, 30]], 1),
+    ([[3], [4], [33], [34, 35], [59]], 3),
+    ([[20, 22], [22], [10, 40], [41, 43], [43]], 5),
+    ([[1, 3, 5], list(range(6, 60))], 1),
+]
+
+
+@pytest.mark.parametrize(("asked", "num_jumps"), ASKED_IN_TURN)
+@pytest.mark.parametrize("name", ["h264.mp4", "open_gop.mp4", "uneven.mkv", "hevc_open_gop.mp4", "vp9.webm"])
+def test_frames_asked_for_in_turn(
+    tmp_path: Path,
+    decoder: DecoderName,
+    name: str,
+    asked: list[list[int]],
+    num_jumps: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    how, _ = GENERATED[name]
+    path = write_frames(tmp_path / name, **how)
+    reference, _ = read_reference(path)
+    jumps = []
+    jump = PyavDecoder._jump
+
+    def jump_and_tell(self: PyavDecoder, time: int) -> None:
+        jumps.append(time)
+        jump(self, time)
+
+    monkeypatch.setattr(PyavDecoder, "_jump", jump_and_tell)
+    if decoder == "pyav":  # which has no need of the slow way
+        monkeypatch.delattr("videosoft.data.decoding.reader.decode_in_order")
+    with open_video(path, decoder) as video:
+        for indices in asked:
+            differences = np.abs(video.get_frames(indices).numpy().astype(int) - reference[indices])
+            limit = 0 if decoder == "pyav" else PIXEL_TOLERANCE
+            assert differences.mean(axis=(1, 2, 3)).max() <= limit
+    if decoder == "pyav" and name == "h264.mp4":
+        assert len(jumps) == num_jumps
 
 
 @pytest.mark.parametrize("name", GENERATED)

@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -43,6 +43,10 @@ class PyavDecoder:
     def __init__(self, source: VideoSource) -> None:
         index = read_plain_index(source.path)
         self._reformatter = VideoReformatter()
+        # Where decoding stopped: frames to come, after the one of this time.
+        self._rest: Iterator[av.VideoFrame] = iter(())
+        self._position: int | None = None
+        self._wanted: list[int] = []
         try:
             self._container = av.open(str(source.path))
         except (av.FFmpegError, ValueError) as error:
@@ -62,6 +66,7 @@ class PyavDecoder:
         known = sorted(pts for pts in self._packets.pts if pts is not None)
         is_timed = len(set(known)) == self.num_frames
         self._times: list[int] | None = known if is_timed else None
+        self._key_times = sorted(time for k in self._packets.key_frames if (time := self._packets.pts[k]) is not None)
         self._is_seekable = is_timed and is_seekable(source.path)
         self._seconds_per_tick = float(self._stream.time_base or 0)
         rate = self._stream.average_rate or self._stream.guessed_rate or self._stream.base_rate
@@ -97,53 +102,69 @@ class PyavDecoder:
         return np.array(self._times, dtype=np.float64) * self._seconds_per_tick
 
     def close(self) -> None:
+        self._rest = iter(())  # which refers to this object, and holds frames
         self._container.close()
 
     def _find_runs(self, times: list[int]) -> list[list[int]]:
         """Frames between which no whole group of pictures is left out: decoded on, without a jump."""
-        keys = sorted(time for k in self._packets.key_frames if (time := self._packets.pts[k]) is not None)
         runs: list[list[int]] = []
-        last_key = -2
-        for time in times:
-            key = bisect_right(keys, time) - 1
-            if key > last_key + 1 or not runs:
+        for before, time in zip([None, *times], times, strict=False):
+            if before is None or self._is_worth_a_jump(before, time):
                 runs.append([])
             runs[-1].append(time)
-            last_key = key
         return runs
 
+    def _is_worth_a_jump(self, time: int, next_time: int) -> bool:
+        """Whether a whole group of pictures lies between two frames."""
+        return bisect_right(self._key_times, next_time) > bisect_right(self._key_times, time) + 1
+
     def _decode_run(self, times: list[int], frames: "_FrameStack") -> None:
+        self._wanted = times
+        if self._position is None or times[0] <= self._position or self._is_worth_a_jump(self._position, times[0]):
+            self._jump(times[0])
+        self._position = None  # until the last one is there
+        wanted = set(times)
+        for frame in self._rest:
+            if frame.pts in wanted:
+                frames.append(frame)
+            if frame.pts is not None and frame.pts >= times[-1]:
+                self._position = frame.pts
+                break
+
+    def _jump(self, time: int) -> None:
+        """Go on from the key frame before a frame."""
         packets = self._packets
-        start = max((k for k in packets.key_frames if _at(packets.pts[k]) <= times[0]), default=0)
+        start = max((k for k in packets.key_frames if _at(packets.pts[k]) <= time), default=0)
         position = packets.dts[start]
         if position is None or self._container.format.name.startswith("matroska"):
             position = packets.pts[start]  # its index has presentation times, MP4's has decoding times
         assert position is not None
         self._container.seek(position, stream=self._stream)
-        wanted = set(times)
-        for frame in self._decode_from_here(wanted):
-            if frame.pts in wanted:
-                frames.append(frame)
-            if frame.pts is not None and frame.pts >= times[-1]:
-                break
+        self._rest = self._decode_from_here()
 
-    def _decode_from_here(self, wanted: set[int]) -> Iterator[av.VideoFrame]:
+    def _decode_from_here(self) -> Iterator[av.VideoFrame]:
         """Frames in their order; of H.264 without those that are neither wanted nor referred to by any other.
 
         The others come out bit by bit the same.  (Not of H.265: there another temporal layer may refer to them.)
+        Behind the last one that is wanted all are decoded: perhaps they are wanted next.
         """
         codec = self._stream.codec_context
         if codec.name != "h264":
             yield from self._container.decode(self._stream)
             return
         skips = False
-        codec.skip_frame = "DEFAULT"  # the run before may have ended at any frame
+        codec.skip_frame = "DEFAULT"  # a run that failed may have ended otherwise
         for packet in self._container.demux(self._stream):
-            is_wanted = packet.pts is None or packet.pts in wanted
+            is_wanted = packet.pts is None or packet.pts > self._wanted[-1] or _contains(self._wanted, packet.pts)
             if is_wanted == skips:
                 skips = not is_wanted
                 codec.skip_frame = "NONREF" if skips else "DEFAULT"
             yield from packet.decode()
+
+
+def _contains(ascending: list[int], value: int) -> bool:
+    place = bisect_left(ascending, value)
+    return place < len(ascending) and ascending[place] == value
 
 
 class _FrameStack:
