@@ -20,7 +20,9 @@ from videosoft.data import (
     KineticsDataset,
     Preprocessing,
     ShortVideoError,
+    TrainingSampler,
     VideoReader,
+    augment_batch_pixels,
     collate_clips,
     load_views,
     open_video,
@@ -188,6 +190,39 @@ def test_a_draw_decides_everything(root: Path, num_repeats: int) -> None:
     assert not torch.equal(first, other)
     if num_repeats > 1:
         assert not torch.equal(first[0], first[1])
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_repeats", [1, 3])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"brightness": 0.4, "hue": 0.1, "erasing_probability": 0.7},
+        {"rand_augment_ops": 2, "horizontal_flip": False, "mixup_alpha": 0.2},
+    ],
+)
+def test_pixels_changed_on_the_device_are_those_of_the_workers(
+    root: Path, settings: dict[str, Any], num_repeats: int, num_workers: int
+) -> None:
+    preprocessing = Preprocessing(4, 3, 32, 28, mean=(0.1, 0.9, 0.5))
+    batches = []
+    for on_device in (False, True):
+        augmentation = Augmentation(**settings, pixels_on_device=on_device)
+        dataset = create_dataset(
+            root, preprocessing=preprocessing, training=True, augmentation=augmentation, num_repeats=num_repeats
+        )
+        sampler = TrainingSampler(len(dataset), 8, seed=3)
+        [batch] = DataLoader(dataset, batch_sampler=sampler, num_workers=num_workers, collate_fn=collate_clips)
+        batches.append(batch)
+    by_workers, cut_only = batches
+    seeds = [sample["pixel_seeds"] for sample in cut_only["samples"]]
+    assert [len(each) for each in seeds] == [num_repeats * bool(settings)] * 3
+    assert not any(sample["pixel_seeds"] for sample in by_workers["samples"])
+    if settings:
+        assert not torch.equal(cut_only["video"], by_workers["video"])
+        augment_batch_pixels(cut_only["video"], augmentation, seeds, mean=preprocessing.mean)
+    assert torch.equal(cut_only["video"], by_workers["video"])
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

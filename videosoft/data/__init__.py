@@ -6,7 +6,7 @@ them, and ``normalize_clip`` makes them float on the device.
 """
 
 from videosoft.data.annotations import AnnotationFormat, AnnotationList, VideoRecord, read_annotations
-from videosoft.data.augmentation import Augmentation, augment_clip
+from videosoft.data.augmentation import Augmentation, augment_batch_pixels, augment_clip
 from videosoft.data.augmentation_mixing import mix_batch
 from videosoft.data.class_names import match_class_names, read_class_names
 from videosoft.data.collate import ClipBatch, PackedBatch, collate_clips
@@ -71,6 +71,7 @@ __all__ = [
     "VideoRecord",
     "VideoSample",
     "VideoStorage",
+    "augment_batch_pixels",
     "augment_clip",
     "center_crop",
     "collate_clips",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from videosoft.data._generators import draw_globals_from
+from videosoft.data._generators import draw_seed, seed_globals
 from videosoft.data.preprocessing import KINETICS_MEAN
 from videosoft.data.transforms import random_horizontal_flip, random_jittered_crop, random_resized_crop
 from videosoft.errors import InputError
@@ -42,6 +42,8 @@ class Augmentation:
         erasing_probability: share of the clips of which a box is erased (https://arxiv.org/abs/1708.04896).
         erasing_scale: smallest and largest area of the box, as a fraction of the crop.
         erasing_ratio: its smallest and largest height / width.
+        pixels_on_device: recolour and erase in the training process, on its device, and not in the workers: the same
+            draws and the same pixels, up to the device's rounding.
         mixup_alpha: of MixUp's Beta distribution (https://arxiv.org/abs/1710.09412); 0 is off.
         cutmix_alpha: of CutMix's (https://arxiv.org/abs/1905.04899); 0 is off.  With both, each batch gets one of them.
 
@@ -63,6 +65,7 @@ class Augmentation:
     erasing_probability: float = 0.0
     erasing_scale: tuple[float, float] = (0.02, 1 / 3)
     erasing_ratio: tuple[float, float] = (0.3, 3.3)
+    pixels_on_device: bool = False
     mixup_alpha: float = 0.0
     cutmix_alpha: float = 0.0
 
@@ -87,6 +90,12 @@ class Augmentation:
         _check_number("erasing_probability", self.erasing_probability, 1)
         for name in ("mixup_alpha", "cutmix_alpha"):
             _check_number(name, getattr(self, name), 100)
+
+    @property
+    def changes_pixels(self) -> bool:
+        """Whether clips are recoloured or erased."""
+        jitters = self.brightness or self.contrast or self.saturation or self.hue
+        return bool(self.rand_augment_ops or jitters or self.erasing_probability)
 
     @property
     def mixes_batches(self) -> bool:
@@ -133,29 +142,58 @@ def augment_clip(
     Raises:
         InputError: the short side could become smaller than the crop.
     """
+    frames = cut_clip(frames, settings, crop, generator, label_name=label_name)
+    if not settings.changes_pixels:
+        return frames
+    return augment_pixels(frames, settings, draw_seed(generator), mean=mean)
+
+
+def cut_clip(
+    frames: Tensor, settings: Augmentation, crop: int, generator: torch.Generator, *, label_name: str | None = None
+) -> Tensor:
+    """The first part of :func:`augment_clip`: cut out and mirror."""
     if settings.short_side_range is not None:
         frames = random_jittered_crop(frames, crop, settings.short_side_range, generator)
     else:
         frames = random_resized_crop(frames, crop, settings.random_scale, settings.random_ratio, generator)
     if settings.horizontal_flip and label_name not in settings.no_flip_classes:
         frames = random_horizontal_flip(frames, generator)
-    return augment_pixels(frames, settings, generator, mean=mean)
+    return frames
 
 
 def augment_pixels(
-    frames: Tensor, settings: Augmentation, generator: torch.Generator, *, mean: Sequence[float] = KINETICS_MEAN
+    frames: Tensor, settings: Augmentation, seed: int, *, mean: Sequence[float] = KINETICS_MEAN
 ) -> Tensor:
     """The part of :func:`augment_clip` that keeps every frame's size: RandAugment, colour jitter, erasing.
 
-    ``frames`` is uint8 (T, H, W, C) on any device; the draws are made on the CPU by ``generator``, and are the same
-    for each device.
+    ``frames`` is uint8 (T, H, W, C) on any device; the draws are made on the CPU from ``seed``, and are the same for
+    each device.
     """
     transform = _create_pixel_transform(settings, tuple(round(255 * value) for value in mean))
     if transform is None:
         return frames
-    with draw_globals_from(generator):
+    with seed_globals(seed):
         images = transform(frames.permute(0, 3, 1, 2))  # (T, C, H, W)
     return images.permute(0, 2, 3, 1).contiguous()
+
+
+def augment_batch_pixels(
+    video: Tensor, settings: Augmentation, seeds: Sequence[Sequence[int]], *, mean: Sequence[float] = KINETICS_MEAN
+) -> Tensor:
+    """Recolour and erase a batch where it is, as :func:`augment_pixels` does clip by clip.
+
+    Args:
+        video: uint8 (B, C, T, H, W) or (B, R, C, T, H, W), which is changed.
+        settings: what to do.
+        seeds: of each video's clips, one or R.
+        mean: as in :func:`augment_clip`.
+    """
+    clips = video.unsqueeze(1) if video.ndim == 5 else video
+    for of_video, seeds_of_video in zip(clips, seeds, strict=True):
+        for clip, seed in zip(of_video, seeds_of_video, strict=True):
+            augmented = augment_pixels(clip.permute(1, 2, 3, 0), settings, seed, mean=mean)
+            clip.copy_(augmented.permute(3, 0, 1, 2))
+    return video
 
 
 @functools.lru_cache(maxsize=16)

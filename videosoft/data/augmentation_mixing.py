@@ -6,7 +6,7 @@ from torch.nn.functional import one_hot
 from torchvision.transforms import v2
 from torchvision.tv_tensors import Video
 
-from videosoft.data._generators import draw_globals_from
+from videosoft.data._generators import draw_seed, seed_globals
 from videosoft.data.augmentation import Augmentation
 from videosoft.errors import InputError
 
@@ -46,7 +46,7 @@ def mix_batch(
         transforms.append(v2.CutMix(alpha=settings.cutmix_alpha, num_classes=num_classes))
     if not transforms:
         return video, one_hot(label, num_classes).float()
-    with draw_globals_from(generator):
+    with seed_globals(draw_seed(generator)):
         chosen = transforms[int(torch.randint(len(transforms), ()))]
         # torchvision takes five dimensions of a Video only.  It expects (B, T, C, H, W), but looks at H and W alone.
         mixed, probabilities = chosen(Video(video), label)

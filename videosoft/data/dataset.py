@@ -39,6 +39,8 @@ SampleStatus = Literal["ok", "missing", "unreadable", "too_short"]
 class VideoSample(TypedDict):
     """One video of the list, its clips as uint8; ``video`` is None unless the status is ok.  ``seed`` drew the clips.
 
+    ``pixel_seeds`` are for :func:`augment_batch_pixels`, where the augmentation has ``pixels_on_device``.
+
     In training (C, T, H, W), or (R, C, T, H, W) with R = ``num_repeats`` clips of more than one; else (V, C, T, H, W),
     or the same packed, where the data set has ``packed_views``.
     """
@@ -51,6 +53,7 @@ class VideoSample(TypedDict):
     status: SampleStatus
     reason: str
     seed: int
+    pixel_seeds: list[int]
     video: Tensor | PackedViews | None
 
 
@@ -196,7 +199,7 @@ class KineticsDataset(Dataset[VideoSample]):
             assert frames is not None
             packed = PackedViews(frames, values["layout"])
             video = packed if self.packed_views else packed.unpack()
-        return _describe_sample(record, "ok", "", seed, video)
+        return {**_describe_sample(record, "ok", "", seed, video), "pixel_seeds": values.get("pixel_seeds", [])}
 
     def coverage(self) -> Coverage:
         """How many videos the list names, how many of them have a file that is known to be long enough, and why not."""
@@ -252,7 +255,8 @@ class _VideoLoad:
             short_videos=self.short_videos,
             open_reader=open_reader,
         )
-        return {}, clips.video if self.num_repeats > 1 else clips.video[0]
+        values = {"pixel_seeds": clips.pixel_seeds}
+        return values, clips.video if self.num_repeats > 1 else clips.video[0]
 
     def _open_video(self, request: _Request, path: str | Path) -> VideoReader:
         if self.packed is not None:
@@ -275,5 +279,6 @@ def _describe_sample(
         "status": status,
         "reason": reason,
         "seed": seed,
+        "pixel_seeds": [],
         "video": video,
     }

@@ -70,6 +70,7 @@ class UnlabelledVideos(Dataset[VideoSample]):
                 "status": status,
                 "reason": reason,
                 "seed": 0,
+                "pixel_seeds": [],
                 "video": video,
             }
 

@@ -1,7 +1,7 @@
 """Several clips and crops of one video from one decode."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videosoft.data.augmentation import Augmentation, augment_clip
+from videosoft.data._generators import draw_seed
+from videosoft.data.augmentation import Augmentation, augment_pixels, cut_clip
 from videosoft.data.decoding import FrameCountError, ShortVideoError, VideoReader, open_video
 from videosoft.data.packed_views import PackedViews, ViewLayout
 from videosoft.data.preprocessing import Preprocessing
@@ -34,13 +35,15 @@ class ClipViews:
     """The views of a video: clip by clip, and within a clip crop by crop.
 
     ``video`` is uint8 (V, C, T, H, W) with V = num_clips * num_crops, in the memory order (V, T, H, W, C);
-    ``frames`` holds each view's frame indices; ``fps`` and ``num_video_frames`` are the video's own.
+    ``frames`` holds each view's frame indices; ``fps`` and ``num_video_frames`` are the video's own.  ``pixel_seeds``
+    are those of :func:`augment_pixels`, one a clip, where that is still to be done.
     """
 
     video: Tensor
     frames: list[list[int]]
     fps: float
     num_video_frames: int
+    pixel_seeds: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,8 @@ def load_clips(
 ) -> ClipViews:
     """Draw ``num_repeats`` random clips of a video, decode their frames once, and augment each clip by itself.
 
+    With ``augmentation.pixels_on_device`` they are only cut out and mirrored here.
+
     Two calls with generators in the same state give the same clips.
 
     Args:
@@ -171,19 +176,19 @@ def load_clips(
         clips, frames = _load_by_true_count(video, load)  # (F, H, W, C)
         fps, num_video_frames = video.fps, video.num_frames
     positions = {index: position for position, index in enumerate(_list_frames(clips))}
-    augmented = [
-        augment_clip(
-            _take_frames(frames, [positions[index] for index in clip]),
-            augmentation,
-            preprocessing.crop,
-            generator,
-            label_name=label_name,
-            mean=preprocessing.mean,
-        )
-        for clip in clips
-    ]
+    augmented, pixel_seeds = [], []
+    for clip in clips:
+        taken = _take_frames(frames, [positions[index] for index in clip])
+        cut = cut_clip(taken, augmentation, preprocessing.crop, generator, label_name=label_name)
+        if augmentation.changes_pixels:
+            seed = draw_seed(generator)
+            if augmentation.pixels_on_device:
+                pixel_seeds.append(seed)
+            else:
+                cut = augment_pixels(cut, augmentation, seed, mean=preprocessing.mean)
+        augmented.append(cut)
     video_clips = torch.stack(augmented) if num_repeats > 1 else augmented[0][None]
-    return ClipViews(video_clips.permute(0, 4, 1, 2, 3), clips, fps, num_video_frames)
+    return ClipViews(video_clips.permute(0, 4, 1, 2, 3), clips, fps, num_video_frames, pixel_seeds)
 
 
 def _load_by_true_count(video: VideoReader, load: Callable[[VideoReader], _Loaded]) -> _Loaded:

@@ -17,7 +17,15 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics.classification import MulticlassAccuracy
 
-from videosoft.data import ClipBatch, PackedBatch, Preprocessing, mix_batch, normalize_clip, unpack_views
+from videosoft.data import (
+    ClipBatch,
+    PackedBatch,
+    Preprocessing,
+    augment_batch_pixels,
+    mix_batch,
+    normalize_clip,
+    unpack_views,
+)
 from videosoft.errors import InputError
 from videosoft.evaluation import average_views
 from videosoft.models import HeadPolicy, Inflation, LoadedModel, PretrainedReport, create_checkpoint_card, create_model
@@ -211,7 +219,7 @@ class VideoClassifier(L.LightningModule):
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor | None:
         self.step_loss = None
-        video, label = batch["video"], batch["label"]
+        label = batch["label"]
         # The failure log lists the broken videos; a single clip left gives batch norm nothing to normalise by.
         is_enough = len(label) > 1 or (len(label) == 1 and not (batch["failures"] and self._has_batch_norm))
         num_clips = len(label) if is_enough else 0
@@ -222,9 +230,8 @@ class VideoClassifier(L.LightningModule):
             logits = self._run_stand_ins()
             losses = 0 * logits.sum(1)
         else:
-            if video.ndim == 6:  # (B, R, C, T, H, W): several clips of each video
-                label = label.repeat_interleave(video.shape[1])
-                video = video.flatten(0, 1)
+            video = self.finish_clips(batch)
+            label = label.repeat_interleave(len(video) // len(label))
             logits, target = self._train_on(video, label, seed=batch["samples"][0]["seed"])
             losses = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing, reduction="none")
             num_clips = len(label)
@@ -237,6 +244,15 @@ class VideoClassifier(L.LightningModule):
             "train/top1", self.train_top1, on_step=False, on_epoch=True, prog_bar=True, batch_size=max(num_clips, 1)
         )
         return loss
+
+    def finish_clips(self, batch: ClipBatch) -> Tensor:
+        """A training batch's clips, uint8 (N, C, T, H, W), with what the workers have left to the device done."""
+        assert self.preprocessing is not None
+        video, augmentation = batch["video"], self._datamodule.augmentation
+        if augmentation.pixels_on_device and augmentation.changes_pixels:
+            seeds = [sample["pixel_seeds"] for sample in batch["samples"]]
+            augment_batch_pixels(video, augmentation, seeds, mean=self.preprocessing.mean)
+        return video.flatten(0, 1) if video.ndim == 6 else video  # (B, R, C, T, H, W): several clips of each video
 
     def _run_stand_ins(self) -> Tensor:
         """The network's answers to two grey clips, which leave no trace in batch norm's running statistics."""

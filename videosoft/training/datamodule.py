@@ -202,6 +202,7 @@ class KineticsDataModule(L.LightningDataModule):
     def _describe_draws(self) -> dict[str, Any]:
         """What is drawn from a clip's seed: settings that a resumed epoch must have as it began."""
         settings = {f"augmentation.{name}": value for name, value in asdict(self.augmentation).items()}
+        del settings["augmentation.pixels_on_device"]  # which draws the same
         settings |= {"num_repeats": self.num_repeats, "short_videos": self._reading["short_videos"]}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
 

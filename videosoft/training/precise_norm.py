@@ -83,5 +83,5 @@ def _iterate_clips(trainer: L.Trainer, pl_module: VideoClassifier) -> Iterator[T
     while True:
         for batch in loader:
             if len(batch["label"]) > 1:
-                video = batch["video"].to(pl_module.device)
-                yield pl_module.normalize(video.flatten(0, 1) if video.ndim == 6 else video)
+                batch["video"] = batch["video"].to(pl_module.device)
+                yield pl_module.normalize(pl_module.finish_clips(batch))
