@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from videosoft.arguments import parse_positive
 from videosoft.errors import InputError, run_command
+from videosoft.printable import fit_terminal
 
 if TYPE_CHECKING:
     from videosoft.explain import ListedVideo, SaliencyExport, VideoOutcome
@@ -40,7 +42,7 @@ def create_parser() -> argparse.ArgumentParser:
     videos.add_argument(
         "--data.annotations", dest="annotations", type=Path, help="list or manifest (default: <root>/<split>.csv)"
     )
-    videos.add_argument("--max_videos", type=_parse_positive, metavar="N", help="take only the first N videos")
+    videos.add_argument("--max_videos", type=parse_positive, metavar="N", help="take only the first N videos")
 
     question = parser.add_argument_group("what is asked")
     question.add_argument(
@@ -88,7 +90,7 @@ def create_parser() -> argparse.ArgumentParser:
     results.add_argument("--resume", action="store_true", help="go on with the export in DIR; nothing is done twice")
 
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--batch_size", type=_parse_positive, default=8, help="clips that run together (default: 8)")
+    parser.add_argument("--batch_size", type=parse_positive, default=8, help="clips that run together (default: 8)")
     return parser
 
 
@@ -137,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command=sys.argv if arguments is None else [sys.argv[0], *arguments],
     )
     for line in describe_classes(export):
-        print(_make_printable(line))
+        print(fit_terminal(line))
     report(run_with_progress(export), args.output)
 
 
@@ -176,16 +178,16 @@ def report(outcomes: "Sequence[VideoOutcome]", output: Path) -> None:
     num_done = len(outcomes) - len(failures)
     print(f"{num_done} of {len(outcomes)} videos explained")
     for failure in failures:
-        print(_make_printable(f"  {failure.status}: {failure.path}: {failure.reason}"))
+        print(fit_terminal(f"  {failure.status}: {failure.path}: {failure.reason}"))
     if num_done == 0:
         raise InputError(f"no video could be explained; the reasons are above and in {output / 'manifest.json'}")
-    print(_make_printable(f"results in {output}; manifest.json lists all files"))
+    print(fit_terminal(f"results in {output}; manifest.json lists all files"))
 
 
 def format_outcome(outcome: "VideoOutcome") -> str:
     """Return what the terminal says about one video."""
     if outcome.status != "ok":
-        return _make_printable(f"{outcome.video_id}: {outcome.status}: {outcome.reason}")
+        return fit_terminal(f"{outcome.video_id}: {outcome.status}: {outcome.reason}")
     lines = [f"{outcome.video_id}: target {outcome.target}" + (f" against {outcome.versus}" if outcome.versus else "")]
     score = "difference" if outcome.versus else "logit"
     for model in outcome.models:
@@ -195,7 +197,7 @@ def format_outcome(outcome: "VideoOutcome") -> str:
             f"{model.target_probability:.3f}, {score} {model.logit:+.4f}{residual}"
         )
     lines += [f"  warning: {warning}" for warning in outcome.warnings]
-    return "\n".join(_make_printable(line) for line in lines)
+    return "\n".join(fit_terminal(line) for line in lines)
 
 
 def describe_classes(export: "SaliencyExport") -> list[str]:
@@ -220,7 +222,7 @@ def print_layers(checkpoints: Sequence[Path]) -> None:
         (model,) = load_models([path], resolve_device("cpu"))
         preprocessing = model.preprocessing
         print(
-            _make_printable(
+            fit_terminal(
                 f"{path}: {model.title}, for a clip of {preprocessing.num_frames} x {preprocessing.crop} x "
                 f"{preprocessing.crop}"
             )
@@ -244,19 +246,6 @@ def print_methods() -> None:
         print(f"{name}: {method.needs} a clip; looks at {place}; in {method.unit}")
         for option in fields(method):
             print(f"  {option.name}={option.default}")
-
-
-def _make_printable(text: str) -> str:
-    """Return the text as the terminal can show it: no control characters, no undecodable bytes."""
-    encoding = sys.stdout.encoding or "utf-8"
-    printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    return printable.encode(encoding, "replace").decode(encoding)
-
-
-def _parse_positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from videosoft.arguments import parse_positive
 from videosoft.errors import run_command
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def create_parser() -> argparse.ArgumentParser:
         "tools/compare_predictions.py reads",
     )
     parser.add_argument("--title", help="heading of the page")
-    parser.add_argument("--max_clips", type=_parse_positive, metavar="N", help="show only the first N clips")
+    parser.add_argument("--max_clips", type=parse_positive, metavar="N", help="show only the first N clips")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier page")
     return parser
 
@@ -85,12 +86,6 @@ def describe_choice(export: "SavedExport", num_clips: int) -> list[str]:
     counts = ", ".join(f"{failed.count(status)} {status}" for status in sorted(set(failed)))
     chosen = f"the first {num_clips} of {export.manifest.get('num_videos', len(export.videos))} videos of the export"
     return [about, chosen + (f" (not shown: {counts})" if counts else "")]
-
-
-def _parse_positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

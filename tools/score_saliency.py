@@ -16,7 +16,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from videosoft.arguments import parse_positive
 from videosoft.errors import run_command
+from videosoft.printable import fit_terminal
 
 BOXES_NAME = "boxes.parquet"
 OF_THE_MAPS = ("method", "method_options", "layer", "compare_layer", "target", "crop")
@@ -55,7 +57,7 @@ def create_parser() -> argparse.ArgumentParser:
     videos.add_argument(
         "--boxes", type=Path, metavar="FILE", help=f"true boxes (default: <root>/{BOXES_NAME}, where it is there)"
     )
-    videos.add_argument("--max_videos", type=_parse_positive, metavar="N", help="take only the first N videos")
+    videos.add_argument("--max_videos", type=parse_positive, metavar="N", help="take only the first N videos")
 
     maps = parser.add_argument_group("maps (those of an export are as they are)")
     maps.add_argument("--method", help="tools/export_saliency.py --list_methods shows all (default: saliency_tubes)")
@@ -68,7 +70,7 @@ def create_parser() -> argparse.ArgumentParser:
         help="class to explain: 'label' (default), 'prediction' (of A), a class name, or an index into A's classes",
     )
     maps.add_argument(
-        "--crop", type=_parse_positive, metavar="PIXELS", help="side of the centre crop (default: the checkpoint's)"
+        "--crop", type=parse_positive, metavar="PIXELS", help="side of the centre crop (default: the checkpoint's)"
     )
 
     scores = parser.add_argument_group("scores")
@@ -79,7 +81,7 @@ def create_parser() -> argparse.ArgumentParser:
         help="what stands for voxels taken away, in insertion and deletion (default: blur)",
     )
     scores.add_argument(
-        "--num_steps", type=_parse_positive, default=16, help="steps of insertion and deletion (default: 16)"
+        "--num_steps", type=parse_positive, default=16, help="steps of insertion and deletion (default: 16)"
     )
     scores.add_argument(
         "--randomization",
@@ -89,7 +91,7 @@ def create_parser() -> argparse.ArgumentParser:
     )
 
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument("--batch_size", type=_parse_positive, default=16, help="clips per forward pass (default: 16)")
+    parser.add_argument("--batch_size", type=parse_positive, default=16, help="clips per forward pass (default: 16)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier run in DIR")
     return parser
@@ -155,25 +157,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for record in scoring.run():
             records.append(record)
             if record.status != "ok":
-                tqdm.write(_make_printable(f"{record.path}: {record.status}: {record.reason}"))
+                tqdm.write(fit_terminal(f"{record.path}: {record.status}: {record.reason}"))
             progress.update()
     summaries = scoring.finish(records)
     num_scored = sum(record.status == "ok" for record in records)
     print(f"{num_scored} of {len(records)} videos scored; {summaries['Correct clips'].num_clips} predicted correctly")
-    print(_make_printable(f"results in {args.output}: summary.md, and scores.parquet with one row a clip and score"))
-
-
-def _make_printable(text: str) -> str:
-    """Return the text as the terminal can show it: no control characters, no undecodable bytes."""
-    encoding = sys.stdout.encoding or "utf-8"
-    printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    return printable.encode(encoding, "replace").decode(encoding)
-
-
-def _parse_positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return int(text)
+    print(fit_terminal(f"results in {args.output}: summary.md, and scores.parquet with one row a clip and score"))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from saliency_assets import PREPROCESSING, write_checkpoint, write_video
 
 from videosoft.data import Preprocessing, load_views, normalize_clip
 from videosoft.errors import run_command
@@ -23,12 +23,11 @@ from videosoft.explain import create_method
 from videosoft.explain.scores import compute_area, compute_insertion_curves, create_baseline, measure_energy_in_box
 from videosoft.explain.scores.table import ScoreTable, read_scores
 from videosoft.explain.targets import Target
-from videosoft.models import create_checkpoint_card, create_model, load_checkpoint
+from videosoft.models import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "score_saliency.py"
 CLASSES = ("Archery", "Basketball", "Billiards")
-PREPROCESSING = Preprocessing(num_frames=8, sampling_stride=2, short_side=36, crop=32)
 FILES = {"scores.parquet", "curves.parquet", "summary.json", "summary.md"}
 FIGURES = {"localization.png", "faithfulness.png", "randomization.png"}
 
@@ -42,46 +41,18 @@ def load_tool() -> ModuleType:
     return module
 
 
-def write_checkpoint(
-    path: Path, seed: int, class_names: tuple[str, ...] = CLASSES, preprocessing: Preprocessing = PREPROCESSING
-) -> None:
-    torch.manual_seed(seed)
-    kwargs = {"width": 0.125, "pool": "soft"}
-    network = create_model("r3d50", num_classes=len(class_names), **kwargs)
-    if seed < 0:
-        torch.nn.init.constant_(network.get_submodule(network.classifier_layer).weight, float("nan"))
-    card = create_checkpoint_card(
-        model_name="r3d50",
-        model_kwargs=kwargs,
-        class_names=class_names,
-        preprocessing=preprocessing.to_dict(),
-        data={},
-    )
-    state = {f"network.{name}": value for name, value in network.state_dict().items()}
-    torch.save({"videosoft": card, "state_dict": state}, path)
-
-
-def write_video(path: Path, num_frames: int = 20) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(num_frames)
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.pix_fmt, stream.width, stream.height = "yuv420p", 64, 48
-        for _ in range(num_frames):
-            picture = np.kron(rng.integers(0, 255, (6, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-
-
 @pytest.fixture(scope="module")
 def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoints, and a data root whose split "val" has three good videos and two bad ones, two of them with boxes."""
     folder = tmp_path_factory.mktemp("assets")
-    for name, seed in (("a", 1), ("a2", 2), ("b2", 4), ("nan", -1)):
-        write_checkpoint(folder / f"{name}.ckpt", seed)
-    write_checkpoint(folder / "b.ckpt", 3, (CLASSES[2], "Diving", CLASSES[0], CLASSES[1]))
-    write_checkpoint(folder / "other_classes.ckpt", 5, (CLASSES[0], "Diving"))
-    write_checkpoint(folder / "larger.ckpt", 6, preprocessing=Preprocessing(8, 2, 48, 40))
+    for name, seed in (("a", 1), ("a2", 2), ("b2", 4)):
+        write_checkpoint(folder / f"{name}.ckpt", seed=seed, class_names=CLASSES)
+    write_checkpoint(folder / "nan.ckpt", seed=-1, class_names=CLASSES, fill=float("nan"))
+    reordered = (CLASSES[2], "Diving", CLASSES[0], CLASSES[1])
+    write_checkpoint(folder / "b.ckpt", seed=3, class_names=reordered)
+    write_checkpoint(folder / "other_classes.ckpt", seed=5, class_names=(CLASSES[0], "Diving"))
+    larger = Preprocessing(8, 2, 48, 40)
+    write_checkpoint(folder / "larger.ckpt", seed=6, class_names=CLASSES, preprocessing=larger)
     (folder / "text.ckpt").write_text("not a checkpoint")
     root = folder / "data"
     videos = {"one": ("Archery", 20), "two": ("Billiards", 21), "three": ("Archery", 24), "short": ("Basketball", 10)}

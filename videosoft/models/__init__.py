@@ -19,7 +19,7 @@ from videosoft.models.head_rows import HeadPolicy
 from videosoft.models.inflation import Inflation
 from videosoft.models.pretrained import PretrainedReport, load_pretrained
 from videosoft.models.registry import create_model, list_models, register_model
-from videosoft.models.size import count_macs, count_parameters
+from videosoft.models.size import NetworkSize, count_macs, count_parameters, measure_size
 from videosoft.models.weight_files import read_weight_file, write_weight_file
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "HeadPolicy",
     "Inflation",
     "LoadedModel",
+    "NetworkSize",
     "PretrainedReport",
     "count_macs",
     "count_parameters",
@@ -36,6 +37,7 @@ __all__ = [
     "list_models",
     "load_checkpoint",
     "load_pretrained",
+    "measure_size",
     "read_weight_file",
     "register_model",
     "write_weight_file",

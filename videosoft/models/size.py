@@ -1,6 +1,7 @@
 """How large a network is, and what a clip costs it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -26,3 +27,17 @@ def count_macs(network: nn.Module, clip_size: Sequence[int]) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         torch.func.functional_call(network, shapes, (clips,))
     return counter.get_total_flops() // 2 // len(clips)
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """``num_parameters``, and ``num_macs`` multiply-adds of one clip of ``clip_size`` (T, H, W)."""
+
+    num_parameters: int
+    num_macs: int
+    clip_size: tuple[int, int, int]
+
+
+def measure_size(network: nn.Module, clip_size: tuple[int, int, int]) -> NetworkSize:
+    """:func:`count_parameters` and :func:`count_macs` together."""
+    return NetworkSize(count_parameters(network), count_macs(network, clip_size), clip_size)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,16 @@ from videosoft.data import (
 )
 from videosoft.errors import InputError
 from videosoft.evaluation import average_views
-from videosoft.models import HeadPolicy, Inflation, LoadedModel, PretrainedReport, create_checkpoint_card, create_model
+from videosoft.models import (
+    HeadPolicy,
+    Inflation,
+    LoadedModel,
+    NetworkSize,
+    PretrainedReport,
+    create_checkpoint_card,
+    create_model,
+    measure_size,
+)
 from videosoft.training.datamodule import KineticsDataModule
 from videosoft.training.optimization import (
     ParameterKind,
@@ -354,6 +364,14 @@ class VideoClassifier(L.LightningModule):
             recipe=self.recipe,
             details=self.run_details,
         )
+
+    @cached_property
+    def network_size(self) -> NetworkSize:
+        """Counted once, by whoever asks first."""
+        assert self.network is not None
+        assert self.preprocessing is not None
+        clips = self.preprocessing
+        return measure_size(self.network, (clips.num_frames, clips.crop, clips.crop))
 
     def _use_network(self, network: nn.Module, class_names: tuple[str, ...], preprocessing: Preprocessing) -> None:
         self.network = network.to(memory_format=self.memory_format)

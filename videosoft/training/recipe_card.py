@@ -11,18 +11,17 @@ from typing import Any
 
 import torch
 import yaml
-from torch import nn
 
 import videosoft
 from videosoft.errors import InputError
-from videosoft.models import count_macs, count_parameters, read_weight_file
+from videosoft.models import NetworkSize, read_weight_file
 
 JSON_NAME, PAGE_NAME = "recipe_card.json", "recipe_card.md"
 
 _PACKAGES = ("lightning", "torchvision", "torchmetrics", "pytorchvideo", "numpy", "decord2")
 
 
-def describe_run(network: nn.Module, clip_size: tuple[int, int, int]) -> dict[str, Any]:
+def describe_run(size: NetworkSize) -> dict[str, Any]:
     """What a checkpoint's card says besides what rebuilds the network, in plain types.
 
     Returns:
@@ -38,9 +37,9 @@ def describe_run(network: nn.Module, clip_size: tuple[int, int, int]) -> dict[st
             versions[package] = None
     return {
         "size": {
-            "parameters": count_parameters(network),
-            "multiply_adds": count_macs(network, clip_size),
-            "input": [3, *clip_size],
+            "parameters": size.num_parameters,
+            "multiply_adds": size.num_macs,
+            "input": [3, *size.clip_size],
         },
         "git": {
             "videosoft": describe_checkout(Path(videosoft.__file__).parent),

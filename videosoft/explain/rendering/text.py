@@ -10,6 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
+from videosoft.printable import replace_unprintable
+
 __all__ = ["clean_text", "draw_text", "fit_text", "ignore_missing_glyphs"]
 
 # Long enough for any honest name, short enough that measuring a hostile one stays cheap.
@@ -18,7 +20,7 @@ MAX_CHARACTERS = 300
 
 def clean_text(text: str) -> str:
     """Return the text on one line, characters that cannot be printed (also undecodable bytes) replaced by U+FFFD."""
-    printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    printable = replace_unprintable(text)
     return printable if len(printable) <= MAX_CHARACTERS else _shorten(printable, MAX_CHARACTERS)
 
 

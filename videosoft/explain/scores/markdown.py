@@ -9,6 +9,7 @@ from videosoft.explain.scores.noise_floor import NoiseFloor
 from videosoft.explain.scores.paired import PairedComparison
 from videosoft.explain.scores.summary import Comparison, Distribution, Summary
 from videosoft.explain.scores.table import Key
+from videosoft.printable import replace_unprintable
 
 __all__ = ["format_summary"]
 
@@ -172,11 +173,9 @@ def _format_p(value: float | None) -> str:
 
 def _escape(text: str) -> str:
     """Return text as Markdown shows it: no markup, no cell border, no control character."""
-    printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    escaped = html.escape(printable, quote=False)
+    escaped = html.escape(replace_unprintable(text), quote=False)
     return "".join(f"\\{character}" if character in "\\`*_[]|#!" else character for character in escaped)
 
 
 def _escape_code(text: str) -> str:
-    printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    return printable.replace("`", "'")
+    return replace_unprintable(text).replace("`", "'")

@@ -14,13 +14,10 @@ class RecipeCardWriter(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, VideoClassifier)
-        assert pl_module.network is not None
-        assert pl_module.preprocessing is not None
         folder = Path(trainer.log_dir or trainer.default_root_dir)  # asked for in all processes, it is handed round
         if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):  # a trial leaves no run
             return
-        size = pl_module.preprocessing
-        pl_module.run_details = describe_run(pl_module.network, (size.num_frames, size.crop, size.crop))
+        pl_module.run_details = describe_run(pl_module.network_size)
         card = pl_module.create_card()
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / JSON_NAME, card)
