@@ -1,9 +1,11 @@
 """What the compiled operators need besides their kernels: shapes for tracing, derivatives, vmap, decompositions."""
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch._library.utils import get_layout_constraint_tag
 
 from videosoft.ops import reference
 from videosoft.ops._window import Window, compute_output_size
@@ -20,14 +22,12 @@ _SCHEMAS = {
 def register() -> None:
     """Register all that is not a kernel; RuntimeError if the library was built from other sources than these."""
     check_schemas(_SCHEMAS)
-    torch.library.register_fake("videosoft::softpool_forward", fake_forward)
-    torch.library.register_fake("videosoft::softpool_backward", fake_backward)
     torch.library.register_autograd("videosoft::softpool_forward", _backward, setup_context=_save_input)
     torch.library.register_autograd("videosoft::softpool_backward", _backward_backward, setup_context=_save_gradient)
     torch.library.register_vmap("videosoft::softpool_forward", _vmap_forward)
     torch.library.register_vmap("videosoft::softpool_backward", _vmap_backward)
-    register_decomposition(torch.ops.videosoft.softpool_forward.default, _decompose_forward, fake_forward)
-    register_decomposition(torch.ops.videosoft.softpool_backward.default, _decompose_backward, fake_backward)
+    register_fake_and_decomposition(torch.ops.videosoft.softpool_forward.default, _decompose_forward, fake_forward)
+    register_fake_and_decomposition(torch.ops.videosoft.softpool_backward.default, _decompose_backward, fake_backward)
 
 
 def check_schemas(schemas: dict[str, str]) -> None:
@@ -51,13 +51,31 @@ def call_forward(input: torch.Tensor, pooling: reference.Pooling) -> torch.Tenso
     )
 
 
-def register_decomposition(
+def register_fake_and_decomposition(
     operator: torch._ops.OpOverload, decompose: Callable[..., torch.Tensor], fake: Callable[..., torch.Tensor]
 ) -> None:
-    """Let torch.onnx.export, which alone reads the whole table, write the operator as standard ones."""
+    """The operator's shapes, and what torch.onnx.export, which alone reads the whole table, writes it as."""
     torch._decomp.register_decomposition(operator)(decompose)
+
+    def fake_and_permit(*arguments: Any) -> torch.Tensor:
+        _permit_kernel_in_inductor(operator)
+        return fake(*arguments)
+
+    torch.library.register_fake(operator, fake_and_permit)
     # Without an entry here, fake tensors of symbolic size would run the decomposition instead of the fake kernel.
-    torch._decomp.register_decomposition(operator, type="meta")(fake)
+    torch._decomp.register_decomposition(operator, type="meta")(fake_and_permit)
+
+
+def _permit_kernel_in_inductor(operator: torch._ops.OpOverload) -> None:
+    """Have torch.compile call the kernel as it does by default, also where the environment variable CI is set.
+
+    There it refuses any operator with a decomposition, a rule meant for PyTorch's own. Inductor, which takes seconds to
+    import, is not imported for this: it is there whenever a fake kernel runs for it.
+    """
+    lowering = sys.modules.get("torch._inductor.lowering")
+    if lowering is not None and operator not in lowering.lowerings:
+        constraint = lowering.tag_to_layout_constraint(get_layout_constraint_tag(operator, with_default=True))
+        lowering.make_fallback(operator, constraint, warn=False)
 
 
 def create_pooling(

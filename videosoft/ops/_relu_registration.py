@@ -31,15 +31,17 @@ def register() -> None:
     if not HAS_CPU_KERNELS:
         torch.library.impl(forward, "CPU")(_compose_forward)
         torch.library.impl(backward, "CPU")(_compose_backward)
-    torch.library.register_fake(forward, _fake_forward)
-    torch.library.register_fake(backward, _fake_backward)
     torch.library.register_autograd(forward, _backward, setup_context=_save_input)
     torch.library.register_autograd(backward, _backward_backward, setup_context=_save_gradient)
     torch.library.register_vmap(forward, _vmap_forward)
     torch.library.register_vmap(backward, _vmap_backward)
     operators = torch.ops.videosoft
-    _registration.register_decomposition(operators.softpool_relu_forward.default, _decompose_forward, _fake_forward)
-    _registration.register_decomposition(operators.softpool_relu_backward.default, _decompose_backward, _fake_backward)
+    _registration.register_fake_and_decomposition(
+        operators.softpool_relu_forward.default, _decompose_forward, _fake_forward
+    )
+    _registration.register_fake_and_decomposition(
+        operators.softpool_relu_backward.default, _decompose_backward, _fake_backward
+    )
 
 
 def call_forward(input: torch.Tensor, scale: Factors, shift: Factors, pooling: reference.Pooling) -> torch.Tensor:
