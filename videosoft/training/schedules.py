@@ -17,11 +17,14 @@ class ScheduleConfig:
     Args:
         kind: ``"multistep"`` multiplies by ``gamma`` at each of ``milestones``; ``"cosine"`` falls to
             ``final_factor`` along half a cosine.
-        warmup_epochs: linear rise from ``warmup_factor`` to 1 before that; fractions of an epoch are allowed.
+        warmup_epochs: linear rise from ``warmup_factor`` to where the steps or the cosine begin; fractions of an epoch
+            are allowed.
         warmup_factor: where the rise begins.
         milestones: epochs, for ``"multistep"``.
         gamma: factor at each milestone, for ``"multistep"``.
         final_factor: where the cosine ends, for ``"cosine"``.
+        cosine_after_warmup: the cosine begins with 1 at the warmup's end. Otherwise it spans the whole run, and the
+            warmup leads into it, as in PySlowFast's recipes.
     """
 
     kind: Literal["multistep", "cosine"] = "cosine"
@@ -30,6 +33,7 @@ class ScheduleConfig:
     milestones: list[int] = field(default_factory=list)
     gamma: float = 0.1
     final_factor: float = 0.0
+    cosine_after_warmup: bool = True
 
     def __post_init__(self) -> None:
         if self.warmup_epochs < 0:
@@ -43,10 +47,16 @@ class ScheduleConfig:
 def compute_rate_factor(config: ScheduleConfig, epoch: float, num_epochs: float) -> float:
     """Factor on the base learning rate at a point of the run, both given in (fractions of) epochs."""
     if epoch < config.warmup_epochs:
-        return config.warmup_factor + (1 - config.warmup_factor) * epoch / config.warmup_epochs
+        summit = _compute_unwarmed_factor(config, config.warmup_epochs, num_epochs)
+        return config.warmup_factor + (summit - config.warmup_factor) * epoch / config.warmup_epochs
+    return _compute_unwarmed_factor(config, epoch, num_epochs)
+
+
+def _compute_unwarmed_factor(config: ScheduleConfig, epoch: float, num_epochs: float) -> float:
     if config.kind == "multistep":
         return config.gamma ** sum(epoch >= milestone for milestone in config.milestones)
-    progress = (epoch - config.warmup_epochs) / max(num_epochs - config.warmup_epochs, 1e-9)
+    start = config.warmup_epochs if config.cosine_after_warmup else 0.0
+    progress = (epoch - start) / max(num_epochs - start, 1e-9)
     return config.final_factor + (1 - config.final_factor) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
