@@ -1,6 +1,5 @@
 """The command `lightning doctor --config X`: the same keys as `lightning fit`, and no run."""
 
-import contextlib
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -125,5 +124,4 @@ def run_doctor() -> None:
         return
     # The parser knows the verb as `fit`, whose keys these are.
     sys.argv[1] = "fit"
-    with contextlib.suppress(BrokenPipeError):
-        run_lightning_cli(DoctorCLI)
+    run_lightning_cli(DoctorCLI)
