@@ -32,12 +32,18 @@ def average_over_processes(trainer: L.Trainer, losses: Tensor, num_clips: int) -
 
 @contextmanager
 def keep_buffers(network: nn.Module) -> Iterator[None]:
-    """Leave a network's buffers, batch norm's running statistics among them, as they were before the block."""
-    before = [buffer.clone() for buffer in network.buffers()]
+    """Let copies of a network's buffers, batch norm's running statistics among them, take their place in the block.
+
+    A backward pass may come later: setting the buffers back instead would change what autograd has kept of them.
+    """
+    own = [(layer, name, buffer) for layer in network.modules() for name, buffer in layer.named_buffers(recurse=False)]
     try:
+        for layer, name, buffer in own:
+            setattr(layer, name, buffer.clone())
         yield
     finally:
-        restore_buffers(network, before)
+        for layer, name, buffer in own:
+            setattr(layer, name, buffer)
 
 
 def restore_buffers(network: nn.Module, values: list[Tensor]) -> None:
