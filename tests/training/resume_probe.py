@@ -35,11 +35,15 @@ class SignalAt(L.Callback):
         step: optimiser steps made by then.
         rank: the process that gets it.
         to_group: whether the workers that load get it, too, as from a scheduler.
+        times: how often, one right after the other.
     """
 
-    def __init__(self, number: int, hook: str, step: int, rank: int = 0, to_group: bool = False) -> None:
+    def __init__(
+        self, number: int, hook: str, step: int, rank: int = 0, to_group: bool = False, times: int = 1
+    ) -> None:
         def send(trainer: L.Trainer, *args: Any) -> None:
             if trainer.global_step == step and trainer.global_rank == rank:
-                os.killpg(0, number) if to_group else os.kill(os.getpid(), number)
+                for _ in range(times):
+                    os.killpg(0, number) if to_group else os.kill(os.getpid(), number)
 
         setattr(self, hook, send)

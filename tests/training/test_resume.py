@@ -250,6 +250,40 @@ def test_a_signal_ends_the_training_after_its_step(
         assert "SLURM job 71234: put back into the queue" in printed
 
 
+# Each row: verb, where Ctrl-C is pressed, and how often.
+AT_ONCE = [
+    ("fit", {"hook": "on_before_backward", "step": 3, "times": 2}),
+    ("fit", {"hook": "on_validation_batch_start", "step": 4, "times": 2}),
+    ("validate", {"hook": "on_validation_batch_start", "step": 0}),
+]
+
+
+@pytest.mark.parametrize(("verb", "end"), AT_ONCE)
+def test_a_run_that_ends_at_once_says_so_in_one_line(
+    root: Path,
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    verb: str,
+    end: dict[str, Any],
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    _, *arguments = prepare_fit(root, tmp_path, end={"number": signal.SIGINT, **end})
+    checkpoint = [] if verb == "fit" else ["--ckpt_path", find_run(whole)]
+    try:
+        assert run_lightning(monkeypatch, verb, *arguments, *checkpoint) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)  # the process would have ended: Lightning leaves Ctrl-C without effect
+    printed = capfd.readouterr().err
+    assert printed.rstrip().splitlines()[-1] == "interrupted"
+    assert "KeyboardInterrupt" not in printed
+    if verb == "fit":
+        # The step that was cut is not in it.
+        last = torch.load(find_run(tmp_path) / "checkpoints" / "last.ckpt", weights_only=True)
+        assert last["global_step"] == {3: 2, 4: 4}[end["step"]]
+
+
 def pretend_slurm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job with one task, and an `scontrol` that writes down what it is told."""
     for name, value in (("NTASKS", 1), ("JOB_ID", 71234), ("PROCID", 0), ("LOCALID", 0), ("NODEID", 0)):

@@ -258,6 +258,12 @@ class VideosoftCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             super()._run_subcommand(subcommand)
+        except SystemExit as end:
+            # Lightning has cleaned up after a Ctrl-C, and ends with 1.
+            if not isinstance(end.__context__, KeyboardInterrupt):
+                raise
+            print(file=sys.stderr)  # below the progress bar
+            raise KeyboardInterrupt from None
         except (RuntimeError, OSError, MemoryError) as error:
             message = explain_failure(
                 error, self.datamodule, num_accumulated=self.trainer.accumulate_grad_batches, run_dir=self._run_dir

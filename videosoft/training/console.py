@@ -3,8 +3,12 @@
 import logging
 import warnings
 
-# The beginnings of advertisements, and of what is said at every run and helps nobody.
-_UNWANTED = ("\N{ELECTRIC LIGHT BULB} Tip: For seamless cloud", "Loading `train_dataloader` to estimate")
+# The beginnings of advertisements, of what is said at every run and helps nobody, and of what we say ourselves.
+_UNWANTED = (
+    "\N{ELECTRIC LIGHT BULB} Tip: For seamless cloud",
+    "Loading `train_dataloader` to estimate",
+    "\nDetected KeyboardInterrupt",
+)
 
 
 def silence_advertisements() -> None:

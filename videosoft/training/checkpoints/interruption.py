@@ -22,7 +22,7 @@ class SaveOnSignal(Checkpoint):
 
     All processes finish their step, write ``last.ckpt`` and end; the first one's exit code is 128 plus the signal's
     number, 130 after Ctrl-C and 143 after SIGTERM. During a validation nothing is written, as the last checkpoint was
-    right before it. A second Ctrl-C ends the run at once.
+    right before it. A second Ctrl-C ends the run at once, with 130 too and nothing written.
 
     In a SLURM job the signal of ``sbatch --signal`` (SIGUSR1, or what the ``SLURMEnvironment`` in ``trainer.plugins``
     says) ends the run likewise, and then the job is put back into the queue. Lightning's own handlers, which this
