@@ -247,6 +247,26 @@ def test_only_fit_goes_without_a_checkpoint(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("verb", "limit"),
+    [("validate", "limit_val_batches"), ("test", "limit_test_batches"), ("predict", "limit_predict_batches")],
+)
+def test_no_batch_at_all_leaves_nothing(
+    run_dir: Path,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+    limit: str,
+) -> None:
+    base = (verb, "--config", config, "--run.output", tmp_path / "runs")
+    arguments = (f"--trainer.{limit}", "0.01", "--ckpt_path", run_dir / "checkpoints" / "best.ckpt")
+    assert run_lightning(monkeypatch, *base, *arguments) == 2
+    assert re.search(rf"trainer\.{limit}=0\.01 of \d+ batches is none: set at least", capsys.readouterr().err)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_exported_weights_are_tested_like_their_checkpoint_but_not_resumed(
     run_dir: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -308,6 +328,11 @@ def test_a_test_without_a_usable_video_fails_and_lists_them(
     assert "none of the 12 videos could be evaluated" in capsys.readouterr().err
     table = read_predictions(tmp_path / "runs" / "tiny" / "version_0" / "predictions.parquet")
     assert set(table.rows["status"].to_pylist()) == {"unreadable", "missing"}
+    _, *rest = base
+    arguments = ("predict", *rest, "--run.version", "predicted", "--ckpt_path", run_dir / "checkpoints" / "best.ckpt")
+    assert run_lightning(monkeypatch, *arguments) == 2
+    assert "none of the 12 videos could be predicted" in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "tiny" / "predicted" / "predictions.parquet").exists()
 
 
 def test_a_saved_config_keeps_the_name_of_its_run(
@@ -352,6 +377,11 @@ def test_labels_follow_the_checkpoint_and_unknown_ones_are_refused(
         (["--run.name", "../../elsewhere"], "run.name='../../elsewhere': must be the name of a folder"),
         (["--run.version", "/tmp/elsewhere"], "run.version='/tmp/elsewhere': must be"),
         (["--trainer.limit_train_batches", "0"], "limit_train_batches=0 trains nothing"),
+        (
+            ["--trainer.limit_train_batches", "0.1"],
+            r"limit_train_batches=0\.1 of \d batches is none: set at least 0\.\d",
+        ),
+        (["--trainer.limit_val_batches", "0.1"], r"limit_val_batches=0\.1 of \d batches is none"),
         (["--model.optimizer.init_args.lr", ".nan"], "the learning rate is nan"),
     ],
 )

@@ -174,7 +174,7 @@ def test_ctrl_c_keeps_what_is_there(
 
 # Each row: further arguments, what the message must say. {folder} has the videos.
 BAD_ARGUMENTS = [
-    (["--video", "{folder}/broken.MKV"], r"none of the 1 videos could be predicted"),
+    (["--video", "{folder}/broken.MKV"], r"none of the 1 videos could be predicted \(1 unreadable\)"),
     (["--video", "{folder}/none.mp4"], r"none\.mp4 does not exist"),
     (["--video", "."], r"no video under folder"),
     (["--video", "{folder}", "--views", "10by3"], r"views='10by3'"),
@@ -204,6 +204,8 @@ def test_bad_arguments_end_in_one_clear_message(
     printed = capsys.readouterr().err
     assert "Traceback" not in printed
     assert re.search(message, printed), printed
+    assert not list(Path.cwd().rglob("*.parquet"))
+    assert not Path("runs").exists()
 
 
 WHICH = [

@@ -49,7 +49,7 @@ from videosoft.training.console import silence_advertisements
 from videosoft.training.datamodule import KineticsDataModule
 from videosoft.training.loggers import WandbChoice, create_csv_logger, create_loggers
 from videosoft.training.precision import use_float16_on_cpu
-from videosoft.training.run_checks import check_same_recipe, check_training
+from videosoft.training.run_checks import check_limits, check_same_recipe, check_training
 from videosoft.training.run_failures import explain_failure
 from videosoft.training.unknown_keys import NearestKeysParser
 
@@ -251,6 +251,8 @@ class VideosoftCLI(LightningCLI):
                 **kwargs,
             )
         use_float16_on_cpu(trainer, configured.get("precision"))
+        assert self.subcommand is not None
+        check_limits(trainer, self.datamodule, self.subcommand)
         if is_fit:
             check_training(trainer, self.model, self.datamodule)
         return trainer

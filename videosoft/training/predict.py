@@ -117,12 +117,15 @@ def predict_videos(
         if rows:
             print(f"{len(rows)} of {len(videos)} videos are in {write('predictions_partial.parquet')}")
         raise
-    path = write("predictions.parquet")
-    _summarize(rows)
-    print(make_printable(str(path)))
     predicted = {row["video_id"]: row["prediction"] for row in rows if row["status"] == "ok"}
     if not predicted:
-        raise InputError(f"none of the {len(rows)} videos could be predicted; {path} lists them.")
+        raise InputError(
+            f"none of the {len(rows)} videos could be predicted ({_count_failures(rows)}); nothing is written."
+        )
+    path = write("predictions.parquet")
+    failures = _count_failures(rows)
+    print(f"{len(predicted)} of {len(rows)} videos predicted{f' ({failures})' if failures else ''}")
+    print(make_printable(str(path)))
     if tube_folder is not None:
         listed = [
             ListedVideo(name, file, loaded.class_names[predicted[name]])
@@ -205,10 +208,9 @@ def _format_row(row: dict[str, Any], class_names: Sequence[str], num_best: int, 
     return "\n".join([path, *(f"  {probabilities[k]:7.2%}  {make_printable(class_names[k])}" for k in best)])
 
 
-def _summarize(rows: Sequence[dict[str, Any]]) -> None:
+def _count_failures(rows: Sequence[dict[str, Any]]) -> str:
     counts = Counter(row["status"] for row in rows)
-    failed = ", ".join(f"{count} {status}" for status, count in counts.items() if status != "ok")
-    print(f"{counts['ok']} of {len(rows)} videos predicted{f' ({failed})' if failed else ''}")
+    return ", ".join(f"{count} {status}" for status, count in counts.items() if status != "ok")
 
 
 def _write_tubes(

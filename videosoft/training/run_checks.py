@@ -1,9 +1,9 @@
 """What can be known to fail before the first step, found before the run has a folder."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -51,6 +51,39 @@ def check_training(trainer: L.Trainer, classifier: VideoClassifier, data: Kineti
             f"trainer.val_check_interval={interval} batches lie between validations, and {epoch}: choose fewer, or "
             "count over epochs with trainer.check_val_every_n_epoch=null."
         )
+
+
+# Verb -> the roles that it reads, and Lightning's names of their limits.
+_LIMITED: dict[str, tuple[tuple[Literal["train", "val", "test"], str], ...]] = {
+    "fit": (("train", "limit_train_batches"), ("val", "limit_val_batches")),
+    "validate": (("val", "limit_val_batches"),),
+    "test": (("test", "limit_test_batches"),),
+    "predict": (("test", "limit_predict_batches"),),
+}
+
+
+def check_limits(trainer: L.Trainer, data: KineticsDataModule, verb: str) -> None:
+    """See that a share of an epoch's batches that a run is limited to is one batch at least.
+
+    Raises:
+        InputError: it is none.
+    """
+    data.trainer = trainer  # whose processes share the batches
+    loaders: dict[str, Callable[[], Sized]] = {
+        "train": lambda: data.create_training_loader(epoch=0),
+        "val": data.val_dataloader,
+        "test": data.test_dataloader,
+    }
+    for role, name in _LIMITED[verb]:
+        limit = getattr(trainer, name)
+        if not isinstance(limit, float) or limit in (0.0, 1.0):
+            continue
+        num_batches = len(loaders[role]())
+        if num_batches and int(limit * num_batches) == 0:
+            raise InputError(
+                f"trainer.{name}={limit} of {num_batches} batches is none: set at least "
+                f"{math.ceil(1e4 / num_batches) / 1e4:g}, or a whole number of batches."
+            )
 
 
 # What a checkpoint's optimiser and schedule bring along, so that a config that says otherwise would say so in vain.

@@ -1,5 +1,6 @@
 """What a test or predict run leaves: predictions.parquet, and after a test its metrics and pictures."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,10 @@ class PredictionWriter(L.Callback):
         output_dir, rows = self._find_output_dir(trainer), self._gather(trainer)
 
         def write() -> None:
+            if rows and all(row["prediction"] is None for row in rows):
+                failures = Counter(row["status"] for row in rows)
+                counts = ", ".join(f"{count} {status}" for status, count in failures.items())
+                raise InputError(f"none of the {len(rows)} videos could be predicted ({counts}); no table is written.")
             path, table = self._write_predictions(trainer, pl_module, output_dir, rows)
             for row in rows:
                 print(_format_top_classes(row, table.class_names))
