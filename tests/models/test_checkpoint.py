@@ -1,6 +1,7 @@
 """Checkpoints rebuild their network; what is not one, or does not fit, is refused by name."""
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -154,9 +155,20 @@ def test_pickled_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": {}, "videosoft": Hostile()}, "a.ckpt")
     Path("b.ckpt").write_bytes(pickle.dumps(Hostile()))
-    for name in ("a.ckpt", "b.ckpt"):
-        with pytest.raises(InputError, match="can be read safely"):
-            load_checkpoint(name)
+    network = nn.Linear(1, 1)
+    torch.save({"state_dict": {}, "videosoft": network}, "c.ckpt")
+    reasons = {
+        "a.ckpt": r"it could run code, by \S+, and is not loaded",
+        "b.ckpt": "is not loaded",
+        "c.ckpt": r"it could run code, by torch\.nn\.modules\.linear\.Linear, and is not loaded",
+    }
+    for name, reason in reasons.items():
+        for read in (load_checkpoint, lambda path: load_pretrained(network, path)):
+            words = rf"^{name} is not a checkpoint that can be read safely: .*{reason}"
+            with pytest.raises(InputError, match=words) as refused:
+                read(name)
+            # torch advises to try it without the safeguard.
+            assert not re.search("weights_only|safe_globals|trust", str(refused.value))
     assert not Path("pwned").exists()
 
 

@@ -1,6 +1,9 @@
 """Files of weights: those of ``torch.save``, read without running any code of theirs, and safetensors."""
 
 import json
+import pickle
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,11 +54,14 @@ def write_weight_file(path: str | Path, content: Mapping[str, Any]) -> None:
 
 def _read_torch_file(path: Path) -> dict[str, Any]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or foreign file makes the unpickler fail in any way there is
-        raise InputError(
-            f"{path} is not a checkpoint that can be read safely (weights only, no pickled code): {_first_line(error)}"
-        ) from error
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # Not torch's words, which say how to load the file all the same.
+        raise InputError(f"{path} is not a checkpoint that can be read safely: {_explain_unpickling(error)}") from None
+    except Exception as error:  # a damaged or foreign file makes the reader fail in any way there is
+        raise InputError(f"{path} is not a checkpoint that can be read: {_first_line(error)}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds a {type(content).__name__}, not a checkpoint dictionary.")
     return content
@@ -75,6 +81,12 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged: its metadata {CARD_KEY!r} is not JSON: {_first_line(error)}") from error
     return {CARD_KEY: card, "state_dict": {NETWORK_PREFIX + key: value for key, value in tensors.items()}}
+
+
+def _explain_unpickling(error: pickle.UnpicklingError) -> str:
+    if named := re.search(r"\bGLOBAL (\S{1,100})", str(error)):
+        return f"it could run code, by {named[1]}, and is not loaded. A checkpoint has tensors and plain values only."
+    return "it is damaged, no file of weights, or has things in it that could run code. It is not loaded."
 
 
 def _first_line(error: Exception) -> str:

@@ -230,7 +230,7 @@ def hide_in_a_storage(path: Path) -> Any:
         (lambda mark: [Runs(np.load, str(mark))], r"asks for numpy\.load"),
         (lambda mark: [np.array([Runs(os.system, f"touch {mark}")], dtype=object)], r"asks for posix|not of num"),
         (lambda mark: [Path(mark)], r"asks for pathlib"),
-        (hide_in_a_storage, r"damaged array"),
+        (hide_in_a_storage, r"damaged array: a tensor whose storage is damaged, or holds more than numbers"),
     ],
 )
 @pytest.mark.parametrize("protocol", [2, 4])

@@ -132,7 +132,11 @@ class _Storage:
         self._content = content
 
     def read(self) -> torch.Tensor:
-        storage = torch.load(io.BytesIO(self._content), map_location="cpu", weights_only=True)
+        try:
+            storage = torch.load(io.BytesIO(self._content), map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            # torch's own words say how to load it all the same
+            raise ValueError("a tensor whose storage is damaged, or holds more than numbers") from None
         if not isinstance(storage, torch.storage.TypedStorage):
             raise ValueError("a tensor whose storage is none")
         return torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage)
