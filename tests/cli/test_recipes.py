@@ -223,3 +223,17 @@ def test_recipes_of_a_network_differ_in_their_pooling_alone(pattern: str) -> Non
         options = content["model"]["network"].pop("options", {})
         assert options in ({}, {"pooled_shortcuts": True})
         assert content["model"] == {"network": {"pool": pool.removesuffix("pool")}}
+
+
+def test_the_demo_recipes_differ_in_their_pooling_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    softpool, maxpool = (
+        print_config(monkeypatch, capsys, "--config", f"r3d50_{pool}_demo.yaml") for pool in ("softpool", "maxpool")
+    )
+    networks = [config["model"]["network"] for config in (softpool, maxpool)]
+    assert [network.pop("pool") for network in networks] == ["soft", "max"]
+    assert networks[0]["options"].pop("temperature") == 4  # max pooling has none
+    for config in (softpool, maxpool):
+        del config["run"]["name"]
+    assert softpool == maxpool

@@ -168,7 +168,14 @@ def test_two_variants_with_seeds(assets: Path, tmp_path: Path) -> None:
     }
     floor = read_summary(tmp_path / "ab")["summaries"]["All clips"]["noise_floors"]["rank_correlation"]
     assert (floor["n"], floor["num_permutations"]) == (3, 3)
-    assert "Seed noise floor" in (tmp_path / "ab" / "summary.md").read_text()
+    text = (tmp_path / "ab" / "summary.md").read_text()
+    assert "Seed noise floor" in text
+    assert "Each checkpoint, on the clips that it gets right itself" in text
+    seeds = read_summary(tmp_path / "ab")["seeds"]
+    assert [checkpoint["name"] for checkpoint in seeds["checkpoints"]] == ["A", "A2", "B", "B2"]
+    for checkpoint in seeds["checkpoints"]:
+        assert checkpoint["num_correct"] == (table.columns["correct", checkpoint["name"], ""] == 1).sum()
+        assert set(checkpoint["energy_in_box"]) == {"even map", "centre prior", "centre prior at its grid"}
 
     # B has the classes in another order: its scores are those that it has alone.
     assert run_tool(assets, tmp_path / "b", ckpt_path=[assets / "b.ckpt"], layer="layer2") == 0

@@ -195,7 +195,7 @@ def test_names_from_outside_do_no_harm_in_markdown() -> None:
     }
     table = plant_table(0.1)
     summaries = {"All clips": summarize(table, np.ones(40, dtype=bool))}
-    text = format_summary(header, summaries, [(hostile, "unreadable", hostile)] * 60, ["x.png"])
+    text = format_summary(header, summaries, None, [(hostile, "unreadable", hostile)] * 60, ["x.png"])
     outside_code = text.replace(text.split("\n")[2], "")
     assert "<script>" not in outside_code
     assert "\x1b" not in text

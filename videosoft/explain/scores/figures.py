@@ -17,6 +17,7 @@ __all__ = ["FIGURE_NAMES", "draw_figures"]
 
 FIGURE_NAMES = ("localization.png", "faithfulness.png", "randomization.png", "similarity.png")
 _DPI = 120
+_TWO_VARIANTS = " (two variants)"
 
 
 def draw_figures(
@@ -51,10 +52,12 @@ def draw_figures(
         axes.set_xlabel("rank correlation with the trained network's map")
         drawn.append(_save(figure, folder / "randomization.png"))
     pairs = {
-        f"{name} and {against}{'' if name[0] == against[0] else ' (two variants)'}": column
+        f"{name} and {against}{'' if name[0] == against[0] else _TWO_VARIANTS}": column
         for (score, name, against), column in columns.items()
         if score == "rank_correlation" and name in subjects and against in subjects
     }
+    # Two seeds first: they are what two variants are held against.
+    pairs = dict(sorted(pairs.items(), key=lambda item: item[0].endswith(_TWO_VARIANTS)))
     if any(_defined(column).size for column in pairs.values()):
         figure, axes = _create_figure(len(pairs), title)
         _draw_boxes(axes, pairs)

@@ -7,6 +7,7 @@ from typing import Any
 
 from videosoft.explain.scores.noise_floor import NoiseFloor
 from videosoft.explain.scores.paired import PairedComparison
+from videosoft.explain.scores.seeds import REFERENCES, SeedSummary
 from videosoft.explain.scores.summary import Comparison, Distribution, Summary
 from videosoft.explain.scores.table import Key
 from videosoft.printable import replace_unprintable
@@ -19,13 +20,15 @@ MOST_SKIPPED = 50
 def format_summary(
     header: dict[str, Any],
     summaries: dict[str, Summary],
+    seeds: SeedSummary | None,
     skipped: Sequence[tuple[str, str, str]],
     figures: Sequence[str],
 ) -> str:
     """Return the page: what was scored, medians and comparisons of each summary, and the videos left out.
 
-    ``header`` is that of summary.json; ``summaries`` go by the words that say which clips they are of; ``skipped`` has
-    (path, status, reason). All text from outside is escaped.
+    ``header`` is that of summary.json; ``summaries`` go by the words that say which clips they are of; ``seeds`` is
+    there when a variant has several checkpoints; ``skipped`` has (path, status, reason). All text from outside is
+    escaped.
     """
     settings = header["settings"]
     lines = [
@@ -44,6 +47,8 @@ def format_summary(
     ]
     for figure in figures:
         lines += ["", f"![{figure.removesuffix('.png')}]({figure})"]
+    if seeds is not None:
+        lines += ["", *_format_seeds(seeds)]
     for words, summary in summaries.items():
         lines += ["", f"## {words}: {summary.num_clips} clips of {summary.num_groups} source videos"]
         if summary.num_clips:
@@ -122,6 +127,48 @@ def _format_floors(floors: dict[str, NoiseFloor]) -> list[str]:
         "",
         *_format_table((*columns, "p over clips", "p over checkpoints", "ways"), rows),
     ]
+
+
+def _format_seeds(seeds: SeedSummary) -> list[str]:
+    lines = ["## Each checkpoint, on the clips that it gets right itself"]
+    if any(checkpoint.references for checkpoint in seeds.checkpoints):
+        rows = []
+        for checkpoint in seeds.checkpoints:
+            results = checkpoint.references
+            own = next((_format_number(result.median_first) for result in results.values()), "")
+            held = [_format_reference(results[name]) if name in results else "" for name in REFERENCES]
+            rows.append((checkpoint.name, f"{checkpoint.num_correct} of {checkpoint.num_known}", own, *held))
+        lines += [
+            "",
+            "Energy in the true box: the median of the checkpoint's own map, and of maps that know nothing of it, with "
+            "how often its own is greater and Wilcoxon's p (two-sided, paired over source videos, not adjusted).",
+            "",
+            *_format_table(("checkpoint", "clips right", "its map", *REFERENCES), rows),
+        ]
+    names = [checkpoint.name for checkpoint in seeds.checkpoints]
+    rows = [
+        (
+            contrast.score,
+            contrast.against,
+            *(_format_number(contrast.values[name]) for name in names),
+            _format_p(contrast.p_value),
+        )
+        for contrast in seeds.contrasts
+    ]
+    return [
+        *lines,
+        "",
+        "Share of the clips that are right, and medians over these. p over checkpoints: exact permutation of the "
+        "variants' names, two-sided, not adjusted; the one that speaks of the variants.",
+        "",
+        *_format_table(("score", "against", *names, "p over checkpoints"), rows),
+    ]
+
+
+def _format_reference(result: PairedComparison) -> str:
+    if result.p_value is None:
+        return ""
+    return f"{_format_number(result.median_second)} ({result.share_greater:.0%}, p = {_format_p(result.p_value)})"
 
 
 def _format_distributions(distributions: Sequence[Distribution]) -> list[str]:

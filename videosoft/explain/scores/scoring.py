@@ -27,6 +27,7 @@ from videosoft.explain.scores.clips import ClipLoader
 from videosoft.explain.scores.figures import FIGURE_NAMES, draw_figures
 from videosoft.explain.scores.markdown import format_summary
 from videosoft.explain.scores.progress import ClipRecord, ProgressFile
+from videosoft.explain.scores.seeds import SeedSummary, summarize_seeds
 from videosoft.explain.scores.subjects import load_subjects
 from videosoft.explain.scores.summary import Summary, find_correct, summarize
 from videosoft.explain.scores.table import ScoreTable, write_curves, write_scores
@@ -195,17 +196,21 @@ class SaliencyScoring:
             "Correct clips": summarize(table, is_correct),
             "All clips": summarize(table, np.ones(len(table), dtype=bool)),
         }
+        has_seeds = not all(subject.is_first for subject in self._subjects)
+        is_known = ~np.isnan(table.columns["correct", self._subjects[0].name, ""])
+        seeds = summarize_seeds(table) if has_seeds and is_known.any() else None
         write_scores(self._output / "scores.parquet", table, header)
         write_curves(self._output / "curves.parquet", table.video_ids, curves, header)
         # What a network sees in clips that it gets wrong is another question.
         drawn, words = (is_correct, "correct clips") if is_correct.any() else (np.ones_like(is_correct), "clips")
         figures = draw_figures(self._output, table, curves, drawn, f"{int(drawn.sum())} {words}")
-        text = format_summary(header, summaries, skipped, figures)
+        text = format_summary(header, summaries, seeds, skipped, figures)
         (self._output / "summary.md").write_text(text, encoding="utf-8")
         content = {
             **header,
             "skipped": [{"path": path, "status": status, "reason": reason} for path, status, reason in skipped],
             "summaries": {words: _to_json(summary) for words, summary in summaries.items()},
+            "seeds": None if seeds is None else _seeds_to_json(seeds),
         }
         write_json(self._output / SUMMARY_NAME, content)
         self._progress.remove()
@@ -305,6 +310,21 @@ def _to_json(summary: Summary) -> dict[str, Any]:
             {**_without_nan(vars(distribution)), "key": list(distribution.key)}
             for distribution in summary.distributions
         ],
+    }
+
+
+def _seeds_to_json(seeds: SeedSummary) -> dict[str, Any]:
+    return {
+        "checkpoints": [
+            {
+                "name": checkpoint.name,
+                "num_correct": checkpoint.num_correct,
+                "num_known": checkpoint.num_known,
+                "energy_in_box": {name: _without_nan(vars(result)) for name, result in checkpoint.references.items()},
+            }
+            for checkpoint in seeds.checkpoints
+        ],
+        "contrasts": [{**vars(contrast), "values": _without_nan(contrast.values)} for contrast in seeds.contrasts],
     }
 
 
