@@ -92,31 +92,6 @@ def test_the_map_of_a_difference_is_the_difference_of_the_maps(name: str) -> Non
     torch.testing.assert_close(difference, first - second, rtol=1e-4, atol=1e-6)
 
 
-class CountedNetwork(BentNetwork):
-    def __init__(self) -> None:
-        super().__init__()
-        self.feature_layer = "second"
-        self.counts = {"forward": 0, "backward": 0}
-        # Behind the layer: what is counted there is on the way of every gradient.
-        self.head.register_full_backward_hook(lambda *_: self.count("backward", 1))
-
-    def count(self, what: str, number: int) -> None:
-        self.counts[what] += number
-
-    def forward(self, clips: Tensor) -> Tensor:
-        self.count("forward", len(clips))
-        return super().forward(clips)
-
-
-@pytest.mark.parametrize("name", [name for name in LAYER_METHODS if "many" not in get_method_class(name).needs])
-def test_a_clip_costs_what_the_method_says(name: str) -> None:
-    network, method = CountedNetwork().eval(), create_cheap(name)
-    network.classifier_layer = None
-    method(network, CLIPS)
-    num_backward = 1 if "backward" in method.needs or name == "saliency_tubes" else 0
-    assert network.counts == {"forward": 3, "backward": num_backward}
-
-
 @pytest.mark.parametrize("name", LAYER_METHODS)
 def test_any_layer_with_a_5d_output_may_be_named(name: str) -> None:
     network, method = create_bent_network(), create_cheap(name)

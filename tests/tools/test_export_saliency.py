@@ -16,11 +16,13 @@ import pytest
 import torch
 from PIL import Image
 from saliency_assets import CLASSES, write_checkpoint, write_video
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from videosoft.data import Preprocessing
 from videosoft.errors import run_command
 from videosoft.explain import SaliencyMethod, VideoOutcome, read_export, read_saliency
-from videosoft.explain.export import OUTPUT_KINDS, output_files
+from videosoft.explain.export import OUTPUT_KINDS, explaining, output_files
 from videosoft.explain.export.output_folder import JOURNAL_NAME
 from videosoft.explain.rendering import SCALES
 
@@ -135,6 +137,36 @@ def test_two_checkpoints_are_matched_by_class_name(assets: Path, tmp_path: Path)
     manifest = read_manifest(tmp_path / "ab")
     assert [checkpoint["letter"] for checkpoint in manifest["checkpoints"]] == ["A", "B"]
     assert [model["model"] for model in manifest["videos"][0]["models"]] == ["A: r3d50 soft", "B: r3d50 max"]
+
+
+def test_a_comparison_decodes_each_video_once_and_runs_each_model_once(
+    assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded, real = tmp_path / "decoded.txt", explaining.load_views
+
+    def load(path: Path, *arguments: Any, **options: Any) -> Any:
+        with decoded.open("a") as file:  # in the process that decodes
+            file.write(f"{path.name}\n")
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(explaining, "load_views", load)
+    num_clips: dict[nn.Module, int] = {}
+
+    def count(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if hasattr(module, "feature_layer"):
+            num_clips[module] = num_clips.get(module, 0) + len(inputs[0])
+
+    handle = register_module_forward_pre_hook(count)
+    try:
+        code = run_tool(
+            *("--ckpt_path", assets / "a.ckpt", "--compare", assets / "b.ckpt", "--target", "Archery"),
+            *("--videos", assets / "videos", "--outputs", "npz", "frames", "--output", tmp_path / "ab"),
+        )
+    finally:
+        handle.remove()
+    assert code == 0
+    assert sorted(decoded.read_text().splitlines()) == ["clip $x_1$.mp4", "other.mp4"]
+    assert list(num_clips.values()) == [2, 2]
 
 
 def test_bad_videos_are_listed_and_the_others_go_on(

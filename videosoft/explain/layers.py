@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -26,10 +27,10 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
 
     Raises InputError with the nearest names when there is none.
     """
-    layers = dict(network.named_modules())
-    if name and name in layers:
-        return layers[name]
-    nearest = find_nearest_names(name, (key for key in layers if key))
+    if name:
+        with suppress(AttributeError):
+            return network.get_submodule(name)
+    nearest = find_nearest_names(name, (key for key, _ in network.named_modules() if key))
     hint = f"nearest names: {', '.join(nearest)}" if nearest else "list_layers(network, clip) has the names"
     raise InputError(f"layer {name!r} is not in {type(network).__name__}; {hint}")
 
@@ -51,7 +52,10 @@ def get_feature_layer(network: nn.Module) -> str:
 def find_linear_head(network: nn.Module, *, num_classes: int) -> nn.Linear | None:
     """Return the layer ``network.classifier_layer`` if it is linear with an output a class."""
     name = getattr(network, "classifier_layer", None)
-    layer = dict(network.named_modules()).get(name) if isinstance(name, str) else None
+    layer = None
+    if isinstance(name, str):
+        with suppress(AttributeError):
+            layer = network.get_submodule(name)
     return layer if isinstance(layer, nn.Linear) and layer.out_features == num_classes else None
 
 

@@ -40,8 +40,7 @@ class GradCamPlusPlus(SaliencyMethod):
         gradient = run.compute_gradient(score_logits(run.logits, scores))
         activation = run.activation.detach()
         # Cancelled by g^2, whose powers would leave the range of float32.
-        denominator = 2 + activation.sum(dim=(2, 3, 4), keepdim=True) * gradient
-        is_used = (gradient != 0) & (denominator != 0)
-        alpha = torch.where(is_used, 1 / torch.where(is_used, denominator, 1.0), 0.0)
-        weights = (alpha * gradient.relu()).sum(dim=(2, 3, 4))
+        positive = gradient.relu()
+        denominator = 2 + activation.sum(dim=(2, 3, 4), keepdim=True) * positive
+        weights = torch.where(denominator != 0, positive / denominator, 0.0).sum(dim=(2, 3, 4))
         return MapBatch(torch.einsum("nc,ncthw->nthw", weights, activation), run.logits, scores)

@@ -57,8 +57,14 @@ class Occlusion(SaliencyMethod):
             raise InputError(f"window {window} of occlusion is larger than the clip, which has {sides}")
         clips = clips.detach()
         logits, scores, weights = resolve_on_clips(network, clips, targets)
+        whole = (logits * weights).sum(dim=1)
+
+        def score(inputs: Tensor, rows: Tensor) -> Tensor:
+            # captum asks for the clips as they are once more.
+            return whole if inputs is clips else score_clips(network, inputs, rows)
+
         with torch.no_grad():
-            explainer = CaptumOcclusion(lambda inputs, rows: score_clips(network, inputs, rows))
+            explainer = CaptumOcclusion(score)
             attributions = explainer.attribute(
                 clips,
                 sliding_window_shapes=(clips.shape[1], *window),

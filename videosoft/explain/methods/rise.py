@@ -61,7 +61,7 @@ class Rise(SaliencyMethod):
         weighted = torch.zeros(num_clips, *size, dtype=torch.float64, device=clips.device)
         visible = torch.zeros(size, dtype=torch.float64, device=clips.device)
         total = torch.zeros(num_clips, dtype=torch.float64, device=clips.device)
-        for masks in self._draw_masks(size, max(1, self.batch_size // num_clips)):
+        for masks in self._draw_masks(size, max(1, self.batch_size // num_clips), clips.device):
             masks = masks.to(clips)  # (M, T, H, W)
             masked = (clips[:, None] * masks[None, :, None]).flatten(0, 1)
             rows = weights.repeat_interleave(len(masks), dim=0)
@@ -74,19 +74,19 @@ class Rise(SaliencyMethod):
         overall = (total / self.num_masks)[:, None, None, None]
         return MapBatch(torch.where(visible > 0, means - overall, 0.0 * overall), logits, scores)
 
-    def _draw_masks(self, size: tuple[int, ...], num_together: int) -> Iterator[Tensor]:
-        """Yield masks (M, T, H, W), the same ones however many come together."""
+    def _draw_masks(self, size: tuple[int, ...], num_together: int, device: torch.device) -> Iterator[Tensor]:
+        """Yield masks (M, T, H, W), the same ones however many come together and on whatever device."""
         generator = torch.Generator().manual_seed(self.seed)
         cell = [-(-side // cells) for side, cells in zip(size, self.grid, strict=True)]
+        # One cell more on each axis, for the shift.
         padded = [(cells + 1) * side for cells, side in zip(self.grid, cell, strict=True)]
-        together: list[Tensor] = []
-        for number in range(self.num_masks):
-            # One cell more on each axis, for the shift.
-            is_visible = torch.rand([cells + 1 for cells in self.grid], generator=generator) < self.probability
-            shift = [int(torch.randint(side, (), generator=generator)) for side in cell]
-            mask = F.interpolate(is_visible[None, None].float(), size=padded, mode="trilinear", align_corners=False)
-            window = tuple(slice(start, start + side) for start, side in zip(shift, size, strict=True))
-            together.append(mask[0, 0][window])
-            if len(together) == num_together or number == self.num_masks - 1:
-                yield torch.stack(together)
-                together = []
+        for start in range(0, self.num_masks, num_together):
+            grids, windows = [], []
+            for _ in range(min(num_together, self.num_masks - start)):
+                grids.append(torch.rand([cells + 1 for cells in self.grid], generator=generator) < self.probability)
+                shift = [int(torch.randint(side, (), generator=generator)) for side in cell]
+                windows.append(tuple(slice(first, first + side) for first, side in zip(shift, size, strict=True)))
+            # Small as they are until here: what is drawn on the CPU is enlarged where it is used.
+            visible = torch.stack(grids)[:, None].float().to(device)
+            enlarged = F.interpolate(visible, size=padded, mode="trilinear", align_corners=False)[:, 0]
+            yield torch.stack([mask[window] for mask, window in zip(enlarged, windows, strict=True)])

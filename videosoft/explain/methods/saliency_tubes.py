@@ -48,17 +48,18 @@ class SaliencyTubes(SaliencyMethod):
         scores = resolve_targets(run.logits, targets)
         values = score_logits(run.logits, scores)
         # float64: the sum runs over up to 2048 channels, and the residual should show the head, not our rounding.
-        class_weights = create_score_weights(scores, run.logits.shape[1]).to(run.logits).double()
+        class_weights = create_score_weights(scores, run.logits.shape[1]).to(run.logits)
         activation = run.activation.detach().double()
         classifier = find_linear_head(network, num_classes=run.logits.shape[1])
         is_last = layer == getattr(network, "feature_layer", None)
         if classifier is not None and is_last and classifier.in_features == activation.shape[1]:
-            maps = torch.einsum("nc,ncthw->nthw", class_weights @ classifier.weight.detach().double(), activation)
+            channel_weights = (class_weights @ classifier.weight.detach()).double()
+            maps = torch.einsum("nc,ncthw->nthw", channel_weights, activation)
         else:
             maps = (run.compute_gradient(values).double() * activation).sum(dim=1) * activation[0, 0].numel()
         explained = maps.mean(dim=(1, 2, 3))
         if classifier is not None and classifier.bias is not None:
-            explained = explained + class_weights @ classifier.bias.detach().double()
+            explained = explained + class_weights.double() @ classifier.bias.detach().double()
         missed = (explained - values.detach().double()).abs().tolist()
         return MapBatch(maps, run.logits, scores, missed, [_warn_of_residual(residual) for residual in missed])
 
