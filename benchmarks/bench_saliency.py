@@ -1,15 +1,20 @@
 """Times our saliency methods beside torch-cam and captum, on one network, layer and clips, in turns in one process.
 
-A peer does the least: it gives the map on the layer's own grid. Ours also gives the logits, checks the map for NaN and
-enlarges it to the clip's size. What decides is the ratio of the medians, peer / ours: ours is not slower where it is at
-least 1. Maps that do not agree are not timed; Grad-CAM++ of torch-cam 0.5.0 leaves out a division and is timed all the
-same, since it does the same work.
+All explain the same logits of the same clips in float32, and all maps are enlarged to the clip's size in the same way.
+A peer is asked for nothing else, but for integrated gradients, where captum returns the residual as ours does. Ours
+also looks for NaN, and returns the logits, which captum does not. Each round calls every way once, in an order that
+changes; what decides is the median over the rounds of the ratio peer / ours: ours is not slower where it is at least 1.
+Maps that do not agree are not timed, but for Grad-CAM++: torch-cam 0.5.0 leaves out a division there and else does the
+same work. `python benchmarks/render_saliency.py` makes a page of the file.
 """
 
 import argparse
 import datetime
+import gc
 import os
+import random
 import shlex
+import statistics
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_softpool import ROOT, Clock, Job, describe_device, find_versions, measure_in_turns
+from bench_softpool import ROOT, Clock, describe_device, find_versions, summarize
 from captum.attr import IntegratedGradients, LayerGradCam, LayerGradientXActivation, Occlusion
 from torch import Tensor, nn
 from torchcam.methods import CAM, GradCAM, GradCAMpp
@@ -26,13 +31,14 @@ from tqdm import tqdm
 
 from videosoft.atomic_files import check_output_folder, write_json
 from videosoft.errors import InputError, run_command
-from videosoft.explain import Target, create_method
+from videosoft.explain import Target, create_method, upsample_map
 from videosoft.models import create_model
 
 FORMAT_VERSION = 1
 NUM_CLASSES = 400
-MAX_DIFFERENCE = 1e-3
+MAX_DIFFERENCE = 1e-4
 LAYER_METHODS = ("cam", "grad_cam", "grad_cam_plus_plus", "hires_cam")
+INPUT_METHODS = ("integrated_gradients", "occlusion")
 Ways = dict[str, Callable[[], Tensor]]
 
 
@@ -52,24 +58,22 @@ def main() -> None:
     clips = torch.randn(args.clips, 3, args.num_frames, args.crop, args.crop, device=device)
     targets = [number % NUM_CLASSES for number in range(args.clips)]
     clock = Clock(device)
+    groups = [(method, layer) for layer in args.layers for method in LAYER_METHODS]
+    # CAM reads the weights of the linear head, which lies behind the last feature map.
+    groups = [(method, layer) for method, layer in groups if method != "cam" or layer == network.feature_layer]
+    groups += [(method, None) for method in INPUT_METHODS]
     rows: list[dict[str, Any]] = []
-    groups = [
-        (layer, method) for layer in args.layers for method in ("cam", "grad_cam", "grad_cam_plus_plus", "hires_cam")
-    ]
-    groups += [(None, "integrated_gradients"), (None, "occlusion")]
-    for layer, method in tqdm(groups, unit="group", disable=None):
-        if method == "cam" and layer != network.feature_layer:
-            continue
-        with ExitStack() as stack:
-            ways = create_ways(network, clips, targets, layer, method, stack)
-            check_agreement(ways, method)
-            jobs = [
-                Job(f"{method}/{layer}/{tool}", {"method": method, "layer": layer or "input", "tool": tool}, call)
-                for tool, call in ways.items()
-            ]
-            rows += measure_in_turns(jobs, clock.measure_all, args.rounds)
-    for row in rows:
-        row["clips_per_second"] = round(1e3 * args.clips / row["median_ms"], 2) if row["median_ms"] else None
+    ratios: list[dict[str, Any]] = []
+    with tqdm(groups, unit="group", disable=None) as progress:
+        for method, layer in progress:
+            progress.set_description(f"{method} {layer or 'input'}")
+            with ExitStack() as stack:
+                ways = create_ways(network, clips, targets, layer, method, stack)
+                check_agreement(ways, method)
+                times = measure_rounds(create_calls(ways, network, clips, layer), clock, args.rounds)
+            group = {"method": method, "layer": layer or "input"}
+            rows += [group | {"tool": tool} | describe_times(times[tool], args.clips) for tool in times]
+            ratios += [group | {"peer": peer} | compare_rounds(times[peer], times["ours"]) for peer in list(ways)[1:]]
     record = {
         "format_version": FORMAT_VERSION,
         "command": shlex.join(["python", "benchmarks/bench_saliency.py", *sys.argv[1:]]),
@@ -78,17 +82,22 @@ def main() -> None:
         "rounds": args.rounds,
         "network": {"name": args.model, "width": args.width, "num_classes": NUM_CLASSES},
         "clips": list(clips.shape),
+        "dtype": "float32",
         "num_threads": args.threads,
         "load_average": {"start": load_at_start, "end": round(os.getloadavg()[0], 2)},
         "device": describe_device(device),
         "versions": find_versions() | {name: version(name) for name in ("captum", "torchcam")},
         "rows": rows,
-        "ratios": compute_ratios(rows),
+        "ratios": ratios,
     }
     args.output.parent.mkdir(parents=True, exist_ok=True)
     write_json(args.output, record)
     for ratio in record["ratios"]:
-        print(f"{ratio['name']:<45} {ratio['peer']} / ours {ratio['peer_over_ours']:.3f}")
+        name = f"{ratio['method']} {ratio['layer']}"
+        print(
+            f"{name:<30} {ratio['peer'] + ' / ours':<17} {ratio['median']:.3f} "
+            f"({ratio['lower_quartile']:.3f}, {ratio['upper_quartile']:.3f})"
+        )
     print(f"{len(rows)} rows in {args.output}")
 
 
@@ -105,22 +114,22 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=2, help="clips of a batch (default: 2)")
     parser.add_argument("--num_frames", type=int, default=16)
     parser.add_argument("--crop", type=int, help="default: 112; quick: 64")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU (default: 1)")
     args = parser.parse_args()
     args.output = args.output or ROOT / "benchmarks" / "results" / f"saliency_{args.device}.json"
     defaults = {"rounds": 3, "width": 0.125, "crop": 64} if args.quick else {"rounds": 11, "width": 1.0, "crop": 112}
     for name, value in defaults.items():
         if getattr(args, name) is None:
             setattr(args, name, value)
-    if args.rounds < 1 or args.clips < 1:
-        raise InputError("--rounds and --clips must be at least 1")
+    if min(args.rounds, args.clips, args.threads) < 1:
+        raise InputError("--rounds, --clips and --threads must be at least 1")
     return args
 
 
 def create_ways(
     network: nn.Module, clips: Tensor, targets: list[int], layer: str | None, method: str, stack: ExitStack
 ) -> Ways:
-    """Return each tool's way to the maps (N, t, h, w); what a tool sets up once is set up here."""
+    """Return each tool's way to the maps (N, t, h, w), ours first; what a tool sets up once is set up here."""
     wanted = [Target(index) for index in targets]
     indices = torch.tensor(targets, device=clips.device)
     module = None if layer is None else network.get_submodule(layer)
@@ -165,10 +174,14 @@ def create_ways(
         }
     if method == "integrated_gradients":
         gradients = IntegratedGradients(network)
-        return {
-            "ours": call_ours("integrated_gradients", num_steps=8, batch_size=8),
-            "captum": lambda: gradients.attribute(clips, target=indices, n_steps=8, internal_batch_size=8).sum(dim=1),
-        }
+
+        def integrate() -> Tensor:
+            attributions, _ = gradients.attribute(
+                clips, target=indices, n_steps=8, internal_batch_size=8, return_convergence_delta=True
+            )
+            return attributions.sum(dim=1)
+
+        return {"ours": call_ours("integrated_gradients", num_steps=8, batch_size=8), "captum": integrate}
     sides = list(clips.shape[2:])
     window = tuple(side // 2 for side in sides)
     occlusion = Occlusion(network)
@@ -199,18 +212,48 @@ def check_agreement(ways: Ways, method: str) -> None:
             raise InputError(f"{method} of {tool} differs from ours by {difference:.2g} of the largest value")
 
 
-def compute_ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return peer / ours of the medians, for each method, layer and peer."""
-    ours = {(row["method"], row["layer"]): row["median_ms"] for row in rows if row["tool"] == "ours"}
-    return [
-        {
-            "name": f"{row['method']} {row['layer']}",
-            "peer": row["tool"],
-            "peer_over_ours": round(row["median_ms"] / ours[row["method"], row["layer"]], 4),
-        }
-        for row in rows
-        if row["tool"] != "ours" and row["median_ms"] and ours[row["method"], row["layer"]]
-    ]
+def create_calls(ways: Ways, network: nn.Module, clips: Tensor, layer: str | None) -> Ways:
+    """Return what is timed: maps at the clips' size, and beside methods on a layer the forward pass they all need."""
+    size = (clips.shape[2], clips.shape[3], clips.shape[4])
+
+    def enlarge(call: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        return lambda: upsample_map(call(), size)
+
+    def infer() -> Tensor:
+        with torch.no_grad():
+            return network(clips)
+
+    # Ours have been enlarged by the method.
+    calls = {tool: call if tool == "ours" else enlarge(call) for tool, call in ways.items()}
+    return calls if layer is None else calls | {"forward": infer}
+
+
+def measure_rounds(calls: Ways, clock: Clock, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each call in each round; the first round, in which caches are filled, is left out."""
+    times: dict[str, list[float]] = {tool: [] for tool in calls}
+    shuffler = random.Random(0)
+    gc.collect()
+    for round_number in range(rounds + 1):
+        for tool in shuffler.sample(list(calls), len(calls)):
+            seconds = clock.measure_all(calls[tool])
+            if round_number:
+                times[tool].append(seconds)
+    return times
+
+
+def describe_times(seconds: list[float], num_clips: int) -> dict[str, Any]:
+    return summarize(seconds, "ms") | {
+        "clips_per_second": round(num_clips / statistics.median(seconds), 2),
+        "times_ms": [round(1e3 * value, 3) for value in seconds],
+    }
+
+
+def compare_rounds(peer: list[float], ours: list[float]) -> dict[str, float]:
+    """Return median and quartiles of peer / ours in the same round: what slows a whole round down slows both."""
+    ratios = [theirs / mine for theirs, mine in zip(peer, ours, strict=True)]
+    quartiles = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    names = ("lower_quartile", "median", "upper_quartile")
+    return {name: round(value, 4) for name, value in zip(names, quartiles, strict=True)}
 
 
 if __name__ == "__main__":
