@@ -2,24 +2,28 @@
 
 import base64
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from made_up_clips import CLASSES, MODELS, make_clip
 from PIL import Image
 
+from videosoft.explain import upsample_map
 from videosoft.explain.page import PageClip, PageWriter
 from videosoft.explain.page import writing as page_writing
 from videosoft.explain.rendering.colors import ColorScale, draw_overlay
+from videosoft.explain.rendering.scaling import scale_tubes
 
 PREDICTED = [(a, b) for a in CLASSES[:2] for b in CLASSES[:2]]  # of label archery: both, only A, only B, none
 DRAWN = ".clip[data-drawn]"
 
 
-def write_page(path: Path, clips: list[PageClip]) -> None:
-    with PageWriter(path, MODELS, title="A beside B") as page:
+def write_page(path: Path, clips: list[PageClip], num_models: int = 2) -> None:
+    with PageWriter(path, MODELS[:num_models], title="A beside B") as page:
         for clip in clips:
             page.add_clip(clip)
 
@@ -108,6 +112,31 @@ def test_scrubbing_draws_what_the_exported_pictures_show(tmp_path: Path, open_pa
         assert np.percentile(difference, 99) < 30
     # The other clip stays where it was.
     assert page.inner_text("[data-number='1'] output") == "frame 1 of 8"
+
+
+@pytest.mark.parametrize(("scale_name", "outlier"), [("pair", 1), ("rank", 100)])
+@pytest.mark.parametrize("num_models", [1, 2])
+def test_smooth_maps_are_drawn_as_in_the_exported_pictures(
+    tmp_path: Path, open_page: Any, scale_name: str, outlier: float, num_models: int
+) -> None:
+    """With values of both signs; by ranks also with one that is a hundred times as large."""
+    clip = make_clip(0, num_models=num_models)
+    size = clip.frames.shape[:3]
+    generator = torch.Generator().manual_seed(0)
+    tubes = [upsample_map(torch.randn(2, 4, 4, generator=generator), size).numpy() for _ in clip.tubes]
+    for tube in tubes:
+        tube[0, 0, 0] = outlier * np.abs(tube).max()
+    write_page(tmp_path / "page.html", [replace(clip, tubes=tuple(tubes))], num_models)
+    page = open_page(tmp_path / "page.html")
+    page.select_option("#scale", scale_name)
+    drawn, scale = scale_tubes(tubes, scale_name, unit="logits")
+    assert page.inner_text(".legend").startswith(scale.label)
+    assert float(page.inner_text(".legend li").removeprefix("+")) == pytest.approx(scale.limit, abs=0.05)
+    for place, tube in enumerate(drawn, start=1):
+        expected = draw_overlay(clip.frames, tube, scale)[0].astype(int)
+        difference = np.abs(read_canvas(page, 0, place).astype(int) - expected)
+        assert difference.mean() < 4
+        assert expected.std() > 20  # and not a blank picture
 
 
 def test_playing_moves_clips_on_the_screen(tmp_path: Path, open_page: Any) -> None:

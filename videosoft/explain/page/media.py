@@ -15,7 +15,10 @@ __all__ = ["describe_media", "encode_media"]
 
 JPEG_QUALITY = 88
 MAP_STEPS = 127
-"""Steps from zero to the largest |M| of a map: maps travel as bytes, 128 + 127 * M / max|M|."""
+"""Steps from zero to the largest |M| of a map: maps travel as bytes, 128 + 127 * sign(M) * sqrt(|M| / max|M|).
+
+By the root the small values, which are most of them, keep their order: ranks are made of the bytes.
+"""
 
 
 def describe_media(clip: PageClip) -> dict[str, Any]:
@@ -37,7 +40,8 @@ def encode_media(clip: PageClip) -> dict[str, Any]:
     """The frames (JPEG) and each model's map (grey PNG), base64, each a grid of T cells filled row by row."""
     maps = []
     for tube in clip.tubes:
-        steps = np.rint(tube.astype(np.float64) * (MAP_STEPS / (_find_limit(tube) or 1.0)))
+        shares = tube.astype(np.float64) / (_find_limit(tube) or 1.0)
+        steps = np.rint(MAP_STEPS * np.sign(shares) * np.sqrt(np.abs(shares)))
         maps.append(_encode(arrange_grid((steps + MAP_STEPS + 1).astype(np.uint8)), "PNG"))
     return {"frames": _encode(arrange_grid(clip.frames), "JPEG", quality=JPEG_QUALITY), "maps": maps}
 

@@ -141,8 +141,8 @@ function createCard(card) {
   const bar = create("canvas", { width: 1, height: 128 });
   card.ticks = [0, 1, 2].map(() => create("li"));
   card.bar = bar;
-  panels.append(create("div", { className: "legend" }, create("span", { textContent: `evidence, in ${clip.unit}` }),
-    create("div", {}, bar, create("ol", {}, ...card.ticks))));
+  card.legend = create("span");
+  panels.append(create("div", { className: "legend" }, card.legend, create("div", {}, bar, create("ol", {}, ...card.ticks))));
   card.slider = create("input", { type: "range", min: 0, max: clip.num_frames - 1, step: 1, value: 0 });
   card.slider.setAttribute("aria-label", `frame of ${clip.video_id}`);
   card.slider.addEventListener("input", () => { setPlaying(false); showFrame(card, Number(card.slider.value)); });
@@ -160,8 +160,9 @@ function showFrame(card, frame) {
   draw(card);
 }
 
-function findLimits(clip) {
+function findLimits({ clip, media }) {
   if (view.scale === "map") return clip.limits;
+  if (view.scale === "rank") return clip.limits.map(() => media.rankLimit);
   const limits = view.scale === "page" ? pageLimits : clip.limits;
   return limits.map(() => Math.max(...limits));
 }
@@ -188,6 +189,7 @@ function drawLegend(card, limits) {
     image.data[4 * row + 3] = 255;
   }
   context.putImageData(image, 0, 0);
+  card.legend.textContent = view.scale === "rank" ? "signed rank of |M|" : `evidence, in ${card.clip.unit}`;
   const limit = view.scale === "map" ? null : limits[0];
   card.ticks[0].textContent = limit === null ? "each map's largest |M|" : `+${formatNumber(limit)}`;
   card.ticks[1].textContent = "0";
@@ -197,7 +199,7 @@ function drawLegend(card, limits) {
 function draw(card) {
   const { clip, media } = card;
   if (!media) return;
-  const limits = findLimits(clip);
+  const limits = findLimits(card);
   drawLegend(card, limits);
   const left = (card.frame % clip.columns) * clip.width;
   const top = Math.floor(card.frame / clip.columns) * clip.height;
@@ -205,14 +207,13 @@ function draw(card) {
   frames.drawImage(media.frames, left, top, clip.width, clip.height, 0, 0, clip.width, clip.height);
   const original = frames.getImageData(0, 0, clip.width, clip.height).data;
   const start = card.frame * clip.width * clip.height;
-  const scales = clip.limits.slice(0, models.length).map((limit) => limit / content.map_steps);
+  const tables = view.scale === "rank" ? media.ranks : media.values;
   for (let panel = 0; panel < panelNames.length; panel += 1) {
     const context = card.canvases[panel + 1].getContext("2d");
     const image = context.createImageData(clip.width, clip.height);
-    const zero = content.map_steps + 1;
     for (let i = 0; i < clip.width * clip.height; i += 1) {
-      const a = (media.maps[0][start + i] - zero) * scales[0];
-      const value = panel === 0 ? a : (media.maps[1][start + i] - zero) * scales[1];
+      const a = tables[0][media.maps[0][start + i]];
+      const value = panel === 0 ? a : tables[1][media.maps[1][start + i]];
       const grey = colors.luma[0] * original[4 * i] + colors.luma[1] * original[4 * i + 1] + colors.luma[2] * original[4 * i + 2];
       blend(image.data, 4 * i, grey, (panel === 2 ? a - value : value) / (limits[panel] || 1));
       image.data[4 * i + 3] = 255;
@@ -243,7 +244,9 @@ async function load(card) {
     const packed = await fetchMedia(card.number);
     const frames = await decode(`data:image/jpeg;base64,${packed.frames}`);
     const maps = await Promise.all(packed.maps.map(async (text) => unpack(card.clip, await decode(`data:image/png;base64,${text}`))));
-    if (card.seen) card.media = { frames, maps };
+    const values = maps.map((_, k) => createTable((share) => share * Math.abs(share) * card.clip.limits[k]));
+    const ranks = maps.map(rankSteps);
+    if (card.seen) card.media = { frames, maps, values, ranks, rankLimit: findRankLimit(maps, ranks) };
   } catch (error) {
     card.position.textContent = `media could not be loaded: ${error.message}`;
   }
@@ -283,6 +286,33 @@ function unpack(clip, image) {
     for (let i = 0; i < clip.height * clip.width; i += 1) bytes[start + i] = cell[4 * i];
   }
   return bytes;
+}
+
+/** What each byte of a map stands for, by its share of the steps from zero to the largest |M|, -1 to 1. */
+function createTable(compute) {
+  return Float64Array.from({ length: 256 }, (_, byte) => compute((byte - content.map_steps - 1) / content.map_steps));
+}
+
+/** What each byte stands for as a rank: the mean place of its |M| among all of the map's, up to 1, with its sign. */
+function rankSteps(map) {
+  const counts = new Array(content.map_steps + 2).fill(0);
+  for (const byte of map) counts[Math.abs(byte - content.map_steps - 1)] += 1;
+  let below = 0;
+  const places = counts.map((count) => {
+    below += count;
+    return (below - (count - 1) / 2) / map.length;
+  });
+  return createTable((share) => Math.sign(share) * places[Math.round(Math.abs(share) * content.map_steps)]);
+}
+
+function findRankLimit(maps, ranks) {
+  let largest = 0;
+  for (let i = 0; i < maps[0].length; i += 1) {
+    const places = maps.map((map, k) => ranks[k][map[i]]);
+    if (places.length === 2) places.push(places[0] - places[1]);
+    for (const place of places) largest = Math.max(largest, Math.abs(place));
+  }
+  return largest;
 }
 
 // ---- playing: all clips on the screen, each at the speed of the world
