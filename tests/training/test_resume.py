@@ -150,24 +150,27 @@ def find_run(folder: Path) -> Path:
     return folder / "runs" / "config" / "version_0"
 
 
+def read_validations(folder: Path) -> list[tuple[int, str, str, str]]:
+    """Steps done by then, epoch, loss and accuracy."""
+    with (find_run(folder) / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["val/loss"]]
+    return [(int(row["step"]) + 1, row["epoch"], row["val/loss"], row["val/1x1_top1"]) for row in rows]
+
+
 def assert_same_end(resumed: Path, whole: Path, *, num_saved: int) -> None:
     """The checkpoints of two runs hold the same numbers: weights, optimiser, schedule, epochs.
 
     All validations that the first ``num_saved`` steps had not come to are in the log, with the same result.
     """
+    validations = read_validations(resumed)
+    assert validations == [row for row in read_validations(whole) if row[0] >= num_saved]
+    assert validations
     for name in ("last.ckpt", "best.ckpt"):
         ends = [torch.load(find_run(run) / "checkpoints" / name, weights_only=True) for run in (resumed, whole)]
         for key in ("epoch", "global_step", "lr_schedulers"):
             assert ends[0][key] == ends[1][key], (name, key)
         for key in ("state_dict", "optimizer_states"):
             torch.testing.assert_close(ends[0][key], ends[1][key], rtol=0, atol=0)
-    metrics = []
-    for run in (resumed, whole):
-        with (find_run(run) / "metrics.csv").open() as file:
-            rows = [row for row in csv.DictReader(file) if row["val/loss"]]
-        metrics.append([(int(row["step"]) + 1, row["epoch"], row["val/loss"], row["val/1x1_top1"]) for row in rows])
-    assert metrics[0] == [row for row in metrics[1] if row[0] >= num_saved]
-    assert metrics[0]
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +197,7 @@ def test_a_training_that_ended_goes_on_exactly(
     assert len({step["pixels"] for step in expected}) == len(expected)
     assert read_steps(cut)[:num_saved] == expected[:num_saved]
     assert read_steps(resumed) == expected[num_saved:]
+    assert read_validations(cut) == [row for row in read_validations(whole) if row[0] < end["step"]]
     assert_same_end(resumed, whole, num_saved=num_saved)
 
 

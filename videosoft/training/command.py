@@ -51,6 +51,7 @@ from videosoft.training.loggers import WandbChoice, create_csv_logger, create_lo
 from videosoft.training.precision import use_float16_on_cpu
 from videosoft.training.run_checks import check_limits, check_same_recipe, check_training
 from videosoft.training.run_failures import explain_failure
+from videosoft.training.trainer import Trainer
 from videosoft.training.unknown_keys import NearestKeysParser
 
 
@@ -324,6 +325,7 @@ def run_lightning_cli(cli: type[VideosoftCLI] = VideosoftCLI) -> None:
         cli(
             VideoClassifier,
             KineticsDataModule,
+            trainer_class=Trainer,
             save_config_callback=_OverwritingSaveConfig,
             parser_class=NearestKeysParser,
             trainer_defaults={"accelerator": "auto", "devices": "auto"},
