@@ -63,7 +63,7 @@ def test_counts_and_lists(in_memory: bool) -> None:
     assert coverage.num_listed == len(CASES)
     assert coverage.num_usable == 9
     assert coverage.num_lost == {"missing": 1, "unreadable": 2, "too_short": 1, "duplicate": 1, "mislabelled": 1}
-    assert coverage.num_doubtful == {"same_content": 1, "several_splits": 2}
+    assert coverage.num_doubtful == {"repeated_frames": 0, "same_content": 1, "several_splits": 2}
     reasons = {issue.kind: issue.reason for issue in coverage.issues}
     assert reasons["too_short"] == "15 frames, but a clip spans 16"
     assert reasons["same_content"] == "the same bytes as train/a/good.mp4 (train, a)"
@@ -71,6 +71,15 @@ def test_counts_and_lists(in_memory: bool) -> None:
         "9 of 15 videos (1 missing, 2 unreadable, 1 too short, 1 duplicate, 1 mislabelled); "
         "1 with the content of another, 2 cut from a source video of another split"
     )
+
+
+def test_looped_videos_are_used_and_counted() -> None:
+    coverage = compute_coverage(create_cases(), clip_span=16, short_videos="loop")
+    assert (coverage.num_usable, coverage.num_lost["too_short"]) == (10, 0)
+    assert [(issue.video_id, issue.reason) for issue in coverage.issues if issue.kind == "repeated_frames"] == [
+        ("short", "15 frames, but a clip spans 16")
+    ]
+    assert "; 1 shorter than a clip, with frames repeated, 1 with" in describe_coverage(coverage)
 
 
 def test_without_a_clip_nothing_is_too_short() -> None:

@@ -92,8 +92,10 @@ def test_broken_videos_are_listed_and_never_replaced(
 
 @pytest.mark.parametrize(("training", "shape"), [(True, (3, 4, 28, 28)), (False, (6, 3, 4, 28, 28))])
 def test_looped_short_video(root: Path, training: bool, shape: tuple[int, ...]) -> None:
-    sample = create_dataset(root, training=training, short_videos="loop", num_clips=2, num_crops=3)[2]
-    assert sample["status"] == "ok"
+    dataset = create_dataset(root, training=training, short_videos="loop", num_clips=2, num_crops=3)
+    sample = dataset[2]
+    assert (sample["status"], sample["repeats_frames"]) == ("ok", True)
+    assert not any(dataset[index]["repeats_frames"] for index in range(len(dataset)) if index != 2)
     assert sample["video"] is not None
     assert sample["video"].shape == shape
 

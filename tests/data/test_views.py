@@ -187,8 +187,17 @@ def test_short_videos(tmp_path: Path, write_video: Callable[..., Path], open_cou
         # The frames are at 0, 0.02, 0.08, 0.1, 0.16, 0.18 and 0.24 s: 0, 0.1 and 0.2 s are wanted, then again.
         assert views.frames == [{"stride": [0, 3, 6, 0], "rate": [0, 3, 5, 0]}[name]] * 6
         assert views.video.shape == (6, 3, 4, 28, 28)
+        assert views.repeats_frames
     windows = load_views(path, preprocessing, "windows", 1, short_videos="loop", open_reader=open_counting)
     assert len(windows.frames) == 1
+    assert windows.repeats_frames
+
+
+def test_a_filled_last_window_is_no_repeat(path: Path) -> None:
+    """60 frames make three windows of 8, every third, of which the last one is filled up with four of its own."""
+    windows = load_views(path, Preprocessing(8, 3, 32, 28), "windows", 1)
+    assert [len(set(frames)) for frames in windows.frames] == [8, 8, 4]
+    assert not windows.repeats_frames
 
 
 # One frame too many is noticed only by clips that want the last one.

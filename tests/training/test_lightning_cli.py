@@ -59,7 +59,7 @@ def test_fit_lists_broken_videos_each_once(run_dir: Path) -> None:
 def test_no_cell_of_the_failures_is_a_formula(tmp_path: Path) -> None:
     # Paths of videos in object storage are relative, and begin as their class does.
     sample = {"path": "=cmd()/a.mp4", "status": "unreadable", "reason": "@sum", "video_id": "a", "label": 0}
-    batch: Any = {"label": torch.zeros(1), "failures": [sample]}
+    batch: Any = {"label": torch.zeros(1), "samples": [], "failures": [sample]}
     trainer: Any = SimpleNamespace(log_dir=str(tmp_path), num_training_batches=2, world_size=1)
     log = FailureLog()
     log.on_train_batch_end(trainer, nn.Module(), None, batch, 0)  # type: ignore[arg-type]

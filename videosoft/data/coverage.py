@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,10 +15,11 @@ from videosoft.spreadsheets import guard_cell
 # Why a video is not used, in the order in which they are told.
 LOSS_KINDS = ("missing", "unreadable", "too_short", "duplicate", "mislabelled")
 # What is odd about videos that are used all the same.
-DOUBT_KINDS = ("same_content", "several_splits")
+DOUBT_KINDS = ("repeated_frames", "same_content", "several_splits")
 
 _WORDS = {
     "too_short": "too short",
+    "repeated_frames": "shorter than a clip, with frames repeated",
     "same_content": "with the content of another",
     "several_splits": "cut from a source video of another split",
 }
@@ -48,25 +49,34 @@ class Coverage:
     issues: tuple[CoverageIssue, ...]
 
 
-def compute_coverage(table: pa.Table, *, clip_span: int | None = None) -> Coverage:
+def compute_coverage(
+    table: pa.Table, *, clip_span: int | None = None, short_videos: Literal["skip", "loop"] = "skip"
+) -> Coverage:
     """Count what a manifest, or the records of a split (``RecordTable.table``), has and lacks.
 
-    With ``clip_span`` a video that is known to have fewer frames is too short.  Among the usable videos those with the
-    checksum of an earlier one, and those cut from a source video that is in another split too, are doubtful: they are
-    counted and listed, but used.
+    With ``clip_span`` a video that is known to have fewer frames is too short; where ``short_videos`` are looped, it is
+    usable and doubtful.  So are, among the usable videos, those with the checksum of an earlier one, and those cut from
+    a source video that is in another split too: they are counted and listed, but used.
     """
+    is_skipped = short_videos == "skip"
     statuses = table.column("status").cast(pa.string())
     is_ok = pc.equal(statuses, "ok")
     if clip_span is not None:
         is_short = pc.fill_null(pc.less(table.column("num_frames"), clip_span), False)
-        is_ok, is_short = pc.and_(is_ok, pc.invert(is_short)), pc.and_(is_ok, is_short)
-        short = table.filter(is_short)
+        short = table.filter(pc.and_(is_ok, is_short))
+        if is_skipped:
+            is_ok = pc.and_(is_ok, pc.invert(is_short))
     else:
         short = table.slice(0, 0)
     issues = {kind: list(_list_lost(table.filter(pc.equal(statuses, kind)), kind)) for kind in LOSS_KINDS}
-    issues["too_short"] = list(_list_short(short, clip_span))
+    listed_short = list(_list_short(short, clip_span, "too_short" if is_skipped else "repeated_frames"))
+    issues["too_short"] = listed_short if is_skipped else []
     usable = table.filter(is_ok)
-    doubts = {"same_content": list(_list_same_content(usable)), "several_splits": list(_list_several_splits(usable))}
+    doubts = {
+        "repeated_frames": [] if is_skipped else listed_short,
+        "same_content": list(_list_same_content(usable)),
+        "several_splits": list(_list_several_splits(usable)),
+    }
     return Coverage(
         num_listed=table.num_rows,
         num_usable=usable.num_rows,
@@ -119,10 +129,10 @@ def _list_lost(rows: pa.Table, kind: str) -> Iterator[CoverageIssue]:
         yield _create_issue(row, kind, row["reason"])
 
 
-def _list_short(rows: pa.Table, clip_span: int | None) -> Iterator[CoverageIssue]:
+def _list_short(rows: pa.Table, clip_span: int | None, kind: str) -> Iterator[CoverageIssue]:
     for row in _iterate(rows, "num_frames"):
         reason = f"{row['num_frames']} frames, but a clip spans {clip_span}"
-        yield _create_issue(row, "too_short", reason)
+        yield _create_issue(row, kind, reason)
 
 
 def _list_same_content(rows: pa.Table) -> Iterator[CoverageIssue]:

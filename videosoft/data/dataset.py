@@ -40,6 +40,7 @@ class VideoSample(TypedDict):
     """One video of the list, its clips as uint8; ``video`` is None unless the status is ok.  ``seed`` drew the clips.
 
     ``pixel_seeds`` are for :func:`augment_batch_pixels`, where the augmentation has ``pixels_on_device``.
+    ``repeats_frames`` says that a clip has frames of the video several times.
 
     In training (C, T, H, W), or (R, C, T, H, W) with R = ``num_repeats`` clips of more than one; else (V, C, T, H, W),
     or the same packed, where the data set has ``packed_views``.
@@ -54,6 +55,7 @@ class VideoSample(TypedDict):
     reason: str
     seed: int
     pixel_seeds: list[int]
+    repeats_frames: bool
     video: Tensor | PackedViews | None
 
 
@@ -199,13 +201,17 @@ class KineticsDataset(Dataset[VideoSample]):
             assert frames is not None
             packed = PackedViews(frames, values["layout"])
             video = packed if self.packed_views else packed.unpack()
-        return {**_describe_sample(record, "ok", "", seed, video), "pixel_seeds": values.get("pixel_seeds", [])}
+        return {
+            **_describe_sample(record, "ok", "", seed, video),
+            "pixel_seeds": values.get("pixel_seeds", []),
+            "repeats_frames": values["repeats_frames"],
+        }
 
     def coverage(self) -> Coverage:
         """How many videos the list names, how many of them have a file that is known to be long enough, and why not."""
         by_stride = self.preprocessing.sampling == "stride" and self.preprocessing.sampling_stride is not None
-        skips = by_stride and self._short_videos == "skip"
-        return compute_coverage(self.records.table, clip_span=self.preprocessing.clip_span if skips else None)
+        clip_span = self.preprocessing.clip_span if by_stride else None
+        return compute_coverage(self.records.table, clip_span=clip_span, short_videos=self._short_videos)
 
 
 class _Request(NamedTuple):
@@ -244,7 +250,7 @@ class _VideoLoad:
                 short_videos=self.short_videos,
                 open_reader=open_reader,
             )
-            return {"layout": views.layout}, views.parts
+            return {"layout": views.layout, "repeats_frames": views.repeats_frames}, views.parts
         clips = load_clips(
             path,
             self.preprocessing,
@@ -255,7 +261,7 @@ class _VideoLoad:
             short_videos=self.short_videos,
             open_reader=open_reader,
         )
-        values = {"pixel_seeds": clips.pixel_seeds}
+        values = {"pixel_seeds": clips.pixel_seeds, "repeats_frames": clips.repeats_frames}
         return values, clips.video if self.num_repeats > 1 else clips.video[0]
 
     def _open_video(self, request: _Request, path: str | Path) -> VideoReader:
@@ -280,5 +286,6 @@ def _describe_sample(
         "reason": reason,
         "seed": seed,
         "pixel_seeds": [],
+        "repeats_frames": False,
         "video": video,
     }

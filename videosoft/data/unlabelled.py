@@ -60,7 +60,9 @@ class UnlabelledVideos(Dataset[VideoSample]):
     def __getitem__(self, index: int) -> VideoSample:
         path, video_id = self._videos[index]
 
-        def create_sample(status: SampleStatus, reason: str, video: PackedViews | None) -> VideoSample:
+        def create_sample(
+            status: SampleStatus, reason: str, video: PackedViews | None, *, repeats_frames: bool = False
+        ) -> VideoSample:
             return {
                 "video_id": video_id,
                 "group_id": find_group(path.stem),
@@ -71,13 +73,15 @@ class UnlabelledVideos(Dataset[VideoSample]):
                 "reason": reason,
                 "seed": 0,
                 "pixel_seeds": [],
+                "repeats_frames": repeats_frames,
                 "video": video,
             }
 
         try:
             values, frames = self._load(path)
             assert frames is not None
-            return create_sample("ok", "", PackedViews(frames, values["layout"]))
+            packed = PackedViews(frames, values["layout"])
+            return create_sample("ok", "", packed, repeats_frames=values["repeats_frames"])
         except VideoDecodeError as error:
             return create_sample("unreadable" if path.exists() else "missing", error.reason, None)
         except ShortVideoError as error:
@@ -101,4 +105,4 @@ class _FileLoad:
             short_videos=self.short_videos,
             open_reader=lambda name: open_video(name, self.decoder),
         )
-        return {"layout": views.layout}, views.parts
+        return {"layout": views.layout, "repeats_frames": views.repeats_frames}, views.parts

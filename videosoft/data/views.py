@@ -45,6 +45,11 @@ class ClipViews:
     num_video_frames: int
     pixel_seeds: list[int] = field(default_factory=list)
 
+    @property
+    def repeats_frames(self) -> bool:
+        """Whether a clip has a frame several times: the video is shorter than a clip, or of a lower rate than its."""
+        return _repeats_frames(self.frames)
+
 
 @dataclass(frozen=True)
 class ViewFrames:
@@ -58,6 +63,11 @@ class ViewFrames:
     frames: list[list[int]]
     fps: float
     num_video_frames: int
+
+    @property
+    def repeats_frames(self) -> bool:
+        """As in :class:`ClipViews`."""
+        return _repeats_frames(self.frames)
 
 
 def load_views(
@@ -210,6 +220,11 @@ def _is_long_enough(
     if span > video.num_frames and short_videos == "skip":
         raise ShortVideoError(video.path, video.num_frames, span)
     return span <= video.num_frames
+
+
+def _repeats_frames(clips: list[list[int]]) -> bool:
+    # The first clip alone: the last of sliding windows is filled up in a long video, too.
+    return len(set(clips[0])) < len(clips[0])
 
 
 def _list_frames(clips: list[list[int]]) -> list[int]:

@@ -20,7 +20,9 @@ METRICS_FORMAT_VERSION = 1
 _NUM_CONFUSED_PAIRS = 20
 
 
-def compute_metrics(table: PredictionTable, *, command: str, num_listed: int | None = None) -> dict[str, Any]:
+def compute_metrics(
+    table: PredictionTable, *, command: str, num_listed: int | None = None, num_repeated: int | None = None
+) -> dict[str, Any]:
     """Compute the contents of metrics.json; accuracies are fractions 0..1 of the evaluated videos.
 
     top1 = right predictions / evaluated videos; top5 counts the labels among the min(5, K) largest probabilities (the
@@ -38,6 +40,7 @@ def compute_metrics(table: PredictionTable, *, command: str, num_listed: int | N
         table: the predictions.
         command: what was run, kept for the record.
         num_listed: videos of the split, if only some of them were taken.
+        num_repeated: evaluated videos of which a clip repeats frames, if that is known.
 
     Raises:
         InputError: a video has no label.
@@ -73,6 +76,7 @@ def compute_metrics(table: PredictionTable, *, command: str, num_listed: int | N
         "num_listed": len(labels) if num_listed is None else num_listed,
         "num_videos": len(labels),
         "num_evaluated": num_evaluated,
+        "num_repeated": num_repeated,
         "top1": float(is_correct.mean()) if num_evaluated else None,
         "top1_confidence_interval_95": _compute_wilson_interval(int(is_correct.sum()), num_evaluated),
         "num_sources": sources.num_sources,
@@ -127,6 +131,8 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
     if metrics["num_listed"] > metrics["num_videos"]:
         evaluated += f" (of {metrics['num_listed']} that are listed, as the run was limited)"
     lines.append(f"{evaluated}, {make_printable(metrics['protocol'])} views{f' ({failures})' if failures else ''}")
+    if metrics["num_repeated"]:
+        lines.append(f"{metrics['num_repeated']} of them had frames repeated (shorter than a clip, or of a lower rate)")
     return "\n".join(lines)
 
 

@@ -10,7 +10,12 @@ from videosoft.evaluation.predictions import PredictionTable
 
 
 def write_evaluation(
-    output_dir: str | Path, table: PredictionTable, *, command: str, num_listed: int | None = None
+    output_dir: str | Path,
+    table: PredictionTable,
+    *,
+    command: str,
+    num_listed: int | None = None,
+    num_repeated: int | None = None,
 ) -> dict[str, Any]:
     """Write metrics.json, confusion_matrix.csv and .png, and reliability.png of predictions; return the metrics.
 
@@ -21,12 +26,13 @@ def write_evaluation(
         table: the predictions.
         command: what was run, kept in metrics.json.
         num_listed: videos of the split, if only some of them were taken.
+        num_repeated: evaluated videos of which a clip repeats frames, if that is known.
 
     Raises:
         InputError: a file cannot be written.
     """
     output_dir = Path(output_dir)
-    metrics = compute_metrics(table, command=command, num_listed=num_listed)
+    metrics = compute_metrics(table, command=command, num_listed=num_listed, num_repeated=num_repeated)
     write_metrics(output_dir / "metrics.json", metrics)
     if metrics["num_evaluated"]:
         # Here, not at the top: a training that only averages views need not wait for what draws.

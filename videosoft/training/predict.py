@@ -91,6 +91,7 @@ def predict_videos(
     loader = DataLoader(dataset, batch_size=num_videos, num_workers=num_workers, collate_fn=collate_clips)
     rows: list[dict[str, Any]] = []
     reasons: dict[str, str] = {}
+    num_repeated = 0
 
     def write(name: str) -> Path:
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -108,6 +109,7 @@ def predict_videos(
         with tqdm(total=len(videos), unit="video", desc="predict") as progress:
             for batch in loader:
                 reasons.update((sample["video_id"], sample["reason"]) for sample in batch["failures"])
+                num_repeated += sum(sample["repeats_frames"] for sample in batch["samples"])
                 for row in _predict_batch(loaded, batch, batch_size, torch_device):
                     rows.append(row)
                     text = _format_row(row, loaded.class_names, num_best, reasons.get(row["video_id"], ""))
@@ -125,6 +127,8 @@ def predict_videos(
     path = write("predictions.parquet")
     failures = _count_failures(rows)
     print(f"{len(predicted)} of {len(rows)} videos predicted{f' ({failures})' if failures else ''}")
+    if num_repeated:
+        print(f"{num_repeated} of them had frames repeated (shorter than a clip, or of a lower rate)")
     print(make_printable(str(path)))
     if tube_folder is not None:
         listed = [

@@ -1,4 +1,4 @@
-"""Which videos of a run could not be used, and why."""
+"""Which videos of a run could not be used, and why; and of how many the frames had to be repeated."""
 
 import csv
 from collections import Counter
@@ -18,12 +18,15 @@ from videosoft.training.processes import gather_rows
 class FailureLog(L.Callback):
     """List videos that could not be used, each once, in ``failures.csv`` of the run's folder, and count them aloud.
 
+    Videos of which a clip repeats frames are counted aloud as well.
     An epoch without a single usable training video, in any process, ends the run with an :class:`InputError`.
     """
 
     def __init__(self) -> None:
         self._failures: dict[str, dict[str, Any]] = {}  # in the first process those of all, by path
         self._unreported: dict[str, dict[str, Any]] = {}
+        self._repeated: set[str] = set()  # paths, likewise
+        self._unreported_repeated: set[str] = set()
         self._num_clips = 0
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -54,6 +57,9 @@ class FailureLog(L.Callback):
         for sample in batch["failures"]:
             if sample["path"] not in self._failures:
                 self._unreported[sample["path"]] = sample
+        for sample in batch["samples"]:
+            if sample["repeats_frames"] and sample["path"] not in self._repeated:
+                self._unreported_repeated.add(sample["path"])
 
     def _count_clips(self, trainer: L.Trainer) -> int:
         counted = torch.tensor(self._num_clips, device=trainer.strategy.root_device)
@@ -61,6 +67,7 @@ class FailureLog(L.Callback):
 
     def _report(self, trainer: L.Trainer) -> None:
         """All processes take part: each brings its own failures, and Lightning hands the folder's name round."""
+        self._report_repeated(trainer)
         log_dir = trainer.log_dir
         found = gather_rows(trainer, list(self._unreported.values()))
         self._failures.update(self._unreported)
@@ -81,3 +88,13 @@ class FailureLog(L.Callback):
                     writer.writerow({key: guard_cell(value) for key, value in sample.items() if isinstance(value, str)})
             where = f"; listed in {path}"
         rank_zero_info(f"videos left out so far: {summary}{where}")
+
+    def _report_repeated(self, trainer: L.Trainer) -> None:
+        found = gather_rows(trainer, [{"path": path} for path in self._unreported_repeated])
+        self._repeated |= self._unreported_repeated
+        self._unreported_repeated = set()
+        if found:
+            self._repeated.update(row["path"] for row in found)
+            rank_zero_info(
+                f"{len(self._repeated)} videos so far had frames repeated (shorter than a clip, or of a lower rate)"
+            )

@@ -34,12 +34,13 @@ class PredictionWriter(L.Callback):
         self._checkpoint_hash = checkpoint_hash
         self._command = command
         self._rows: list[dict[str, Any]] = []
+        self._repeated: list[dict[str, Any]] = []  # the videos whose frames were repeated
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._rows = []
+        self._rows, self._repeated = [], []
 
     def on_predict_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._rows = []
+        self._rows, self._repeated = [], []
 
     def on_test_batch_end(
         self,
@@ -50,7 +51,7 @@ class PredictionWriter(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._add(trainer, outputs, batch_idx)
+        self._add(trainer, outputs, batch, batch_idx)
 
     def on_predict_batch_end(
         self,
@@ -61,15 +62,18 @@ class PredictionWriter(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._add(trainer, outputs, batch_idx)
+        self._add(trainer, outputs, batch, batch_idx)
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         output_dir, rows = self._find_output_dir(trainer), self._gather(trainer)
+        num_repeated = len(gather_rows(trainer, self._repeated))
 
         def write() -> dict[str, Any]:
             path, table = self._write_predictions(trainer, pl_module, output_dir, rows)
             num_listed = len(_get_data(trainer).get_dataset("test"))
-            metrics = write_evaluation(output_dir, table, command=self._command, num_listed=num_listed)
+            metrics = write_evaluation(
+                output_dir, table, command=self._command, num_listed=num_listed, num_repeated=num_repeated
+            )
             print(f"\n{format_metrics(metrics)}\n\n{output_dir / 'metrics.json'}\n{path}")
             if not metrics["num_evaluated"]:
                 raise InputError(_explain_no_evaluation(metrics, path))
@@ -82,6 +86,7 @@ class PredictionWriter(L.Callback):
 
     def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         output_dir, rows = self._find_output_dir(trainer), self._gather(trainer)
+        num_repeated = len(gather_rows(trainer, self._repeated))
 
         def write() -> None:
             if rows and all(row["prediction"] is None for row in rows):
@@ -91,13 +96,16 @@ class PredictionWriter(L.Callback):
             path, table = self._write_predictions(trainer, pl_module, output_dir, rows)
             for row in rows:
                 print(_format_top_classes(row, table.class_names))
+            if num_repeated:
+                print(f"{num_repeated} of them had frames repeated (shorter than a clip, or of a lower rate)")
             print(path)
 
         run_on_first(trainer, write)
 
-    def _add(self, trainer: L.Trainer, outputs: Any, batch_idx: int) -> None:
+    def _add(self, trainer: L.Trainer, outputs: Any, batch: ClipBatch, batch_idx: int) -> None:
         if _get_data(trainer).is_counted("test", batch_idx):
             self._rows.extend(outputs["rows"])
+            self._repeated += [{"path": sample["path"]} for sample in batch["samples"] if sample["repeats_frames"]]
 
     def _gather(self, trainer: L.Trainer) -> list[dict[str, Any]]:
         """The rows of all processes in the order of the list of videos, in the first process."""
