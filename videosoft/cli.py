@@ -11,7 +11,7 @@ from pathlib import Path
 from videosoft._version import __version__
 from videosoft.errors import InputError, run_command
 from videosoft.predict_command import run_predict, takes_video_files
-from videosoft.recipes import find_packaged_configs, read_headline, resolve_configs
+from videosoft.recipes import find_packaged_configs, find_packaged_overlays, read_headline, resolve_configs
 
 VERBS = {
     "fit": "train, validating after every epoch",
@@ -37,7 +37,7 @@ def _dispatch() -> None:
         print(f"videosoft {__version__}")
         return
     if arguments[0] == "configs":
-        for name, path in find_packaged_configs().items():
+        for name, path in {**find_packaged_configs(), **find_packaged_overlays()}.items():
             print(f"{name:<42} {read_headline(path)}")
         return
     if arguments[0] not in VERBS and not arguments[0].startswith("-"):

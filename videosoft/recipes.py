@@ -18,11 +18,12 @@ EXTENDS = "run.extends"
 
 def find_packaged_configs() -> dict[str, Path]:
     """The recipes that come with videosoft: file name -> path. What they have in common, in ``bases/``, is left out."""
-    found: dict[str, Path] = {}
-    for folder in _find_config_folders():
-        for path in sorted(folder.glob("*.yaml")):
-            found.setdefault(path.name, path)
-    return found
+    return _list_packaged("*.yaml")
+
+
+def find_packaged_overlays() -> dict[str, Path]:
+    """What may follow any recipe, as a further ``--config``: ``overlays/NAME.yaml`` -> path."""
+    return _list_packaged("overlays/*.yaml")
 
 
 def read_headline(path: Path) -> str:
@@ -130,6 +131,15 @@ def _find_packaged(name: str) -> Path | None:
     return None
 
 
+def _list_packaged(pattern: str) -> dict[str, Path]:
+    """Name -> path, the name as ``--config`` takes it."""
+    found: dict[str, Path] = {}
+    for folder in _find_config_folders():
+        for path in sorted(folder.glob(pattern)):
+            found.setdefault(path.relative_to(folder).as_posix(), path)
+    return found
+
+
 def _find_config_folders() -> list[Path]:
     spec = importlib.util.find_spec("videosoft.configs")
     folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
@@ -138,8 +148,8 @@ def _find_config_folders() -> list[Path]:
 
 
 def _suggest(name: str) -> str:
-    bases = {f"bases/{path.name}" for folder in _find_config_folders() for path in folder.glob("bases/*.yaml")}
-    nearest = difflib.get_close_matches(name, [*find_packaged_configs(), *sorted(bases)], n=3, cutoff=0.5)
+    names = [*find_packaged_configs(), *_list_packaged("*/*.yaml")]
+    nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     return f" Did you mean {' or '.join(nearest)}?" if nearest else ""
 
 

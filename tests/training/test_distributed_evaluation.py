@@ -157,11 +157,14 @@ def test_two_processes_test_as_one(
     assert printed.count("top-1") == 1
 
 
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
 @pytest.mark.usefixtures("one_thread")
-def test_two_processes_validate_as_one(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_validate_as_one(
+    strategy: str, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last validation of a training on two processes is that of its last checkpoint on one; no failure is lost."""
     fit = ("fit", "--config", config, "--run.output", tmp_path / "fit", "--trainer.devices", "2")
-    run_processes("-m", "videosoft", *fit)
+    run_processes("-m", "videosoft", *fit, "--trainer.strategy", strategy)
     fitted = tmp_path / "fit" / "tiny" / "version_0"
     found = read_validation(fitted)
     last = fitted / "checkpoints" / "last.ckpt"

@@ -40,6 +40,7 @@ from videosoft.models import (
     measure_size,
 )
 from videosoft.training.datamodule import KineticsDataModule
+from videosoft.training.fully_sharded import FullyShardedStrategy
 from videosoft.training.optimization import (
     ParameterKind,
     check_optimizer,
@@ -166,6 +167,7 @@ class VideoClassifier(L.LightningModule):
         self.preprocessing: Preprocessing | None = None
         self.step_loss: Tensor | None = None
         self.run_details: dict[str, Any] = {}
+        self._is_sharded = False
 
     @classmethod
     def from_loaded(cls, loaded: LoadedModel) -> "VideoClassifier":
@@ -215,6 +217,10 @@ class VideoClassifier(L.LightningModule):
             # In place: a wrapper around the network would change the names in every checkpoint.
             network.compile(mode=self.compile_mode)
         self._use_network(network, data.class_names, data.preprocessing)
+        if isinstance(self.trainer.strategy, FullyShardedStrategy):
+            _ = self.network_size  # counted while the network is whole
+            self.trainer.strategy.shard(network)
+            self._is_sharded = True
 
     def forward(self, video: Tensor) -> Tensor:
         """uint8 clips (N, 3, T, H, W) -> logits (N, K)."""
@@ -286,6 +292,8 @@ class VideoClassifier(L.LightningModule):
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> Tensor | None:
         """The logits (N, K) of a batch; None of one without a usable video, or one that counts in another process."""
         if not len(batch["label"]):
+            if self._is_sharded:  # the other processes wait for this one's part of the weights
+                self._run_stand_ins()
             return None
         logits = self(batch["video"].squeeze(1))  # (N, 1, 3, T, H, W): one view a video
         if not self._datamodule.is_counted("val", batch_idx):

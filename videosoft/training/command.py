@@ -47,6 +47,7 @@ from videosoft.training.classifier import VideoClassifier
 from videosoft.training.configuration import configuration_errors_as_input_errors
 from videosoft.training.console import silence_advertisements
 from videosoft.training.datamodule import KineticsDataModule
+from videosoft.training.fully_sharded import check_sharding
 from videosoft.training.loggers import WandbChoice, create_csv_logger, create_loggers
 from videosoft.training.precision import use_float16_on_cpu
 from videosoft.training.run_checks import check_limits, check_same_recipe, check_training
@@ -255,6 +256,7 @@ class VideosoftCLI(LightningCLI):
         assert self.subcommand is not None
         check_limits(trainer, self.datamodule, self.subcommand)
         if is_fit:
+            check_sharding(trainer, compile_mode=self.model.compile_mode)
             check_training(trainer, self.model, self.datamodule)
         return trainer
 
