@@ -4,6 +4,7 @@ import copy
 import csv
 import json
 import math
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -73,6 +74,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """A run in this process leaves its rendezvous there, whose port others would then take."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="module")
