@@ -377,6 +377,7 @@ def test_labels_follow_the_checkpoint_and_unknown_ones_are_refused(
         (["--run.name", "../../elsewhere"], "run.name='../../elsewhere': must be the name of a folder"),
         (["--run.version", "/tmp/elsewhere"], "run.version='/tmp/elsewhere': must be"),
         (["--trainer.limit_train_batches", "0"], "limit_train_batches=0 trains nothing"),
+        (["--trainer.overfit_batches", "2"], "overfit_batches: training clips are drawn anew"),
         (
             ["--trainer.limit_train_batches", "0.1"],
             r"limit_train_batches=0\.1 of \d batches is none: set at least 0\.\d",

@@ -19,7 +19,7 @@ def check_training(trainer: L.Trainer, classifier: VideoClassifier, data: Kineti
     """See that a training has an end, steps, and an optimiser.
 
     Raises:
-        InputError: it has not; or a step takes more batches than an epoch has, or validations never come.
+        InputError: it has not; it shall overfit batches; or a step takes more batches than an epoch has, or validations never come.
     """
     if trainer.max_epochs == 0 or trainer.max_steps == 0:
         name = "max_epochs" if trainer.max_epochs == 0 else "max_steps"
@@ -28,6 +28,11 @@ def check_training(trainer: L.Trainer, classifier: VideoClassifier, data: Kineti
         raise InputError("the training has no end: set trainer.max_epochs or trainer.max_steps.")
     if trainer.limit_train_batches == 0:
         raise InputError("trainer.limit_train_batches=0 trains nothing: set more, or leave it out.")
+    if trainer.overfit_batches > 0:  # type: ignore[attr-defined]  # set without a declaration
+        raise InputError(
+            "trainer.overfit_batches: training clips are drawn anew in every epoch. To see whether a network can learn a "
+            "few videos by heart, list them in the training CSV, with data.augmentation.horizontal_flip=false."
+        )
     try:
         optimizer = classifier.optimizer([nn.Parameter(torch.zeros(1))])
     except (ValueError, TypeError, RuntimeError) as error:
