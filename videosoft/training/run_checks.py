@@ -19,7 +19,8 @@ def check_training(trainer: L.Trainer, classifier: VideoClassifier, data: Kineti
     """See that a training has an end, steps, and an optimiser.
 
     Raises:
-        InputError: it has not; it shall overfit batches; or a step takes more batches than an epoch has, or validations never come.
+        InputError: it has not; it shall overfit batches; a step takes more of them than an epoch has; or validations
+            never come.
     """
     if trainer.max_epochs == 0 or trainer.max_steps == 0:
         name = "max_epochs" if trainer.max_epochs == 0 else "max_steps"
@@ -30,8 +31,8 @@ def check_training(trainer: L.Trainer, classifier: VideoClassifier, data: Kineti
         raise InputError("trainer.limit_train_batches=0 trains nothing: set more, or leave it out.")
     if trainer.overfit_batches > 0:  # type: ignore[attr-defined]  # set without a declaration
         raise InputError(
-            "trainer.overfit_batches: training clips are drawn anew in every epoch. To see whether a network can learn a "
-            "few videos by heart, list them in the training CSV, with data.augmentation.horizontal_flip=false."
+            "trainer.overfit_batches: training clips are drawn anew in every epoch. To see whether a network can learn "
+            "a few videos by heart, list only these in the training CSV."
         )
     try:
         optimizer = classifier.optimizer([nn.Parameter(torch.zeros(1))])
