@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +80,14 @@ def prepare_fit(
     num_processes: int = 1,
     num_workers: int = 0,
     end: dict[str, Any] | None = None,
+    more_callbacks: Sequence[dict[str, Any]] = (),
     **trainer_options: Any,
 ) -> list[str]:
     """The arguments of a `lightning fit` with the recorder; the folder gets the config, the records and the run."""
     folder.mkdir(exist_ok=True)
     callbacks: list[dict[str, Any]] = [
-        {"class_path": "resume_probe.StepRecorder", "init_args": {"folder": str(folder)}}
+        *more_callbacks,
+        {"class_path": "resume_probe.StepRecorder", "init_args": {"folder": str(folder)}},
     ]
     if end is not None:
         callbacks.append({"class_path": "resume_probe.SignalAt", "init_args": {**end, "number": int(end["number"])}})
@@ -199,6 +202,27 @@ def test_a_training_that_ended_goes_on_exactly(
     assert read_steps(resumed) == expected[num_saved:]
     assert read_validations(cut) == [row for row in read_validations(whole) if row[0] < end["step"]]
     assert_same_end(resumed, whole, num_saved=num_saved)
+
+
+def test_averaged_weights_and_precise_statistics_go_on_exactly(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in a validation, whose statistics the resumed training has to take anew."""
+    callbacks = [
+        {"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.6}},
+        {"class_path": "videosoft.training.PreciseBatchNorm", "init_args": {"num_batches": 2}},
+    ]
+    whole, cut, resumed = (tmp_path / name for name in ("whole", "cut", "resumed"))
+    assert run_lightning(monkeypatch, *prepare_fit(root, whole, more_callbacks=callbacks)) == 0
+    end, code, num_saved = ENDS["killed in a validation"]
+    arguments = prepare_fit(root, cut, more_callbacks=callbacks, end=end | {"hook": "on_validation_epoch_start"})
+    assert run_in_new_process(cut, arguments) == code, (cut / "log.txt").read_text()
+    arguments = prepare_fit(root, resumed, more_callbacks=callbacks)
+    assert run_lightning(monkeypatch, *arguments, "--ckpt_path", find_run(cut)) == 0
+    assert_same_end(resumed, whole, num_saved=num_saved)
+    ends = [torch.load(find_run(run) / "checkpoints" / "last.ckpt", weights_only=True) for run in (resumed, whole)]
+    for key in ("current_model_state", "averaging_state"):
+        torch.testing.assert_close(ends[0][key], ends[1][key], rtol=0, atol=0)
 
 
 def test_two_processes_go_on_exactly_where_one_was_terminated(root: Path, tmp_path: Path) -> None:
