@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from videosoft._version import __version__
+from videosoft.card_command import run_card
 from videosoft.errors import InputError, run_command
 from videosoft.predict_command import run_predict, takes_video_files
 from videosoft.recipes import find_packaged_configs, find_packaged_overlays, read_headline, resolve_configs
@@ -46,14 +47,12 @@ def _dispatch() -> None:
     if arguments[0] == "predict" and takes_video_files(arguments[1:]):
         run_predict(arguments[1:])
         return
+    if arguments[0] == "card":
+        run_card(arguments[1:])
+        return
     sys.argv = [sys.argv[0], *resolve_configs(arguments)]
     # A console script lacks the current folder on its path, which `class_path: my_module.MyClass` in a config needs.
     sys.path.insert(0, str(Path.cwd()))
-    if arguments[0] == "card":
-        from videosoft.training.recipe_card import run_card_command
-
-        run_card_command()
-        return
     if arguments[0] == "doctor":
         from videosoft.training.doctor import run_doctor
 

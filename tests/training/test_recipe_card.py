@@ -8,8 +8,8 @@ import pytest
 import torch
 from lightning_runs import run_lightning
 
-from videosoft.models import create_model, load_checkpoint
-from videosoft.training.recipe_card import describe_checkout, format_card
+from videosoft.models import create_model, format_card, load_checkpoint
+from videosoft.training.recipe_card import describe_checkout
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from videosoft.training.callbacks import ClipRate, GradientNorm, clip_rate
-from videosoft.training.callbacks.log_steps import is_logged
+from videosoft.training.log_steps import is_logged
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from videosoft.models import slow as slow
 from videosoft.models import slowfast as slowfast
 from videosoft.models import torchvision_resnets as torchvision_resnets
 from videosoft.models import x3d as x3d
+from videosoft.models.card_page import format_card
 from videosoft.models.checkpoint import (
     CHECKPOINT_FORMAT_VERSION,
     LoadedModel,
@@ -34,6 +35,7 @@ __all__ = [
     "create_checkpoint_card",
     "create_model",
     "export_weights",
+    "format_card",
     "list_models",
     "load_checkpoint",
     "load_pretrained",

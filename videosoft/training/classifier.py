@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import MeanMetric
 
 from videosoft.data import (
     ClipBatch,
@@ -41,6 +41,7 @@ from videosoft.models import (
 )
 from videosoft.training.datamodule import KineticsDataModule
 from videosoft.training.fully_sharded import FullyShardedStrategy
+from videosoft.training.log_steps import is_logged
 from videosoft.training.optimization import (
     ParameterKind,
     check_optimizer,
@@ -251,14 +252,15 @@ class VideoClassifier(L.LightningModule):
             logits, target = self._train_on(video, label, seed=batch["samples"][0]["seed"])
             losses = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing, reduction="none")
             num_clips = len(label)
-            self.train_top1(logits, label)
+            self.train_top1.update((logits.argmax(1) == label).float())
         loss, self.step_loss = average_over_processes(self.trainer, losses, num_clips)
-        # Not in the progress bar, which would fetch it from the device at every step.
-        self.log("train/loss", self.step_loss, batch_size=max(num_clips, 1))
-        # Every process logs it, whether it had clips or not: the mean over the epoch is taken together.
-        self.log(
-            "train/top1", self.train_top1, on_step=False, on_epoch=True, prog_bar=True, batch_size=max(num_clips, 1)
-        )
+        # A call of Lightning's log takes as long as all our callbacks: only where a logger or the epoch's end wants it.
+        num_steps = self.trainer.global_step + 1
+        if is_logged(self.trainer, num_steps) or self.trainer.is_last_batch or num_steps == self.trainer.max_steps:
+            # Not in the progress bar, which would fetch it from the device at every step.
+            self.log("train/loss", self.step_loss, batch_size=max(num_clips, 1))
+            # Every process logs it, whether it had clips or not: the mean over the epoch is taken together.
+            self.log("train/top1", self.train_top1, on_step=False, on_epoch=True, prog_bar=True, batch_size=1)
         return loss
 
     def finish_clips(self, batch: ClipBatch) -> Tensor:
@@ -343,6 +345,11 @@ class VideoClassifier(L.LightningModule):
         schedule = create_schedule(optimizer, self.schedule, num_steps=num_steps, num_epochs=num_epochs)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        # Only these: Lightning would look for tensors among all that is said of every clip.
+        tensors = {name: batch[name] for name in ("video", "label")}
+        return {**batch, **super().transfer_batch_to_device(tensors, device, dataloader_idx)}
+
     def on_train_start(self) -> None:
         for config in self.trainer.lr_scheduler_configs:
             if isinstance(config.scheduler, LambdaLR) and (rates := follow_schedule(config.scheduler)):
@@ -385,9 +392,8 @@ class VideoClassifier(L.LightningModule):
         self.network = network.to(memory_format=self.memory_format)
         self.class_names = class_names
         self.preprocessing = preprocessing
-        num_classes = len(class_names)
         self._has_batch_norm = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules())
-        self.train_top1 = MulticlassAccuracy(num_classes, average="micro")
+        self.train_top1 = MeanMetric(nan_strategy="disable")
         self.validation_metrics = ValidationMetrics()
 
     @property

@@ -222,12 +222,12 @@ class VideosoftCLI(LightningCLI):
             StepSeed(),
             clip_rate,
             FailureLog(),
-            PredictionWriter(
-                None,
-                checkpoint_hash=self._loaded.metadata["checkpoint_hash"] if self._loaded else "",
-                command=shlex.join(["lightning", *sys.argv[1:]]),
-            ),
         ]
+        if self.subcommand in ("test", "predict"):
+            assert self._loaded is not None
+            checkpoint_hash = self._loaded.metadata["checkpoint_hash"]
+            command = shlex.join(["lightning", *sys.argv[1:]])
+            callbacks.append(PredictionWriter(None, checkpoint_hash=checkpoint_hash, command=command))
         if self.subcommand in ("fit", "validate"):
             callbacks.append(ConfusionLog())
         if run["hard_clips"]:

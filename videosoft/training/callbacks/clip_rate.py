@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 
 from videosoft.data import ClipBatch, ResumableLoader
-from videosoft.training.callbacks.log_steps import is_logged
+from videosoft.training.log_steps import is_logged
 
 
 @dataclass

@@ -5,7 +5,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from videosoft.training.callbacks.log_steps import is_logged
+from videosoft.training.log_steps import is_logged
 
 
 class GpuMemory(L.Callback):

@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 
 from videosoft.data import ClipBatch
 from videosoft.training.callbacks.clip_rate import ClipRate
+from videosoft.training.classifier import VideoClassifier
 
 _SECONDS_BETWEEN_DRAWINGS = 0.5
 
@@ -36,8 +37,8 @@ class TrainingProgressBar(TQDMProgressBar):
         metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         if trainer.training:
-            loss = trainer.callback_metrics.get("train/loss")
-            if loss is not None:
-                metrics["train/loss"] = float(loss)
+            assert isinstance(pl_module, VideoClassifier)
+            if pl_module.step_loss is not None:
+                metrics["train/loss"] = float(pl_module.step_loss)
             metrics.update(self._clip_rate.measure_epoch(trainer))
         return metrics

@@ -5,8 +5,9 @@ from pathlib import Path
 import lightning as L
 
 from videosoft.atomic_files import replace_when_done, write_json
+from videosoft.models import format_card
 from videosoft.training.classifier import VideoClassifier
-from videosoft.training.recipe_card import JSON_NAME, PAGE_NAME, describe_run, format_card
+from videosoft.training.recipe_card import JSON_NAME, PAGE_NAME, describe_run
 
 
 class RecipeCardWriter(L.Callback):

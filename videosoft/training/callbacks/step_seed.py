@@ -21,4 +21,9 @@ class StepSeed(L.Callback):
     ) -> None:
         # Lightning hands the seed of seed_everything on to the processes of a distributed run by this variable.
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
-        torch.manual_seed(mix_seeds(seed, trainer.current_epoch, batch_idx, trainer.global_rank))
+        seed = mix_seeds(seed, trainer.current_epoch, batch_idx, trainer.global_rank)
+        # Not torch.manual_seed, which formats a stack trace for each kind of device that the machine does not have.
+        torch.default_generator.manual_seed(seed)
+        device = pl_module.device
+        if device.type != "cpu":
+            torch.get_device_module(device).manual_seed(seed)
