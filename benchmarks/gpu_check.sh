@@ -5,9 +5,11 @@
 #
 # usage: benchmarks/gpu_check.sh [--prebuilt] [--results FOLDER] [--python PYTHON]
 #
-# Results go into FOLDER (default: benchmarks/results): softpool_<gpu>.json, training_step_<gpu>.json, fused_<gpu>.json
-# and gpu_check_<gpu>.json, logs into FOLDER/gpu_check_logs; those of an earlier check of the same GPU are replaced.
-# Nothing is downloaded: Python needs torch, pytest, pytest-xdist, hypothesis, ninja, setuptools and tqdm.
+# Results go into FOLDER (default: benchmarks/results): softpool_<gpu>.json, training_step_<gpu>.json, fused_<gpu>.json,
+# train_<gpu>.json and gpu_check_<gpu>.json, logs into FOLDER/gpu_check_logs; those of an earlier check of the same GPU
+# are replaced. Nothing is downloaded: Python needs torch, pytest, pytest-xdist, hypothesis, ninja, setuptools and tqdm.
+# The training loop's stages, train_data and train, need all of the package's own dependencies; without Lightning they
+# are left out.
 # Exits with 1 if a stage failed; a target that is missed is a result, and the table says so.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -81,6 +83,14 @@ for tool in memcheck racecheck initcheck; do
 done
 stage training_step 60 "$python" benchmarks/bench_training_step.py --force --output "$results/training_step_$gpu.json"
 stage fused 45 "$python" benchmarks/bench_fused.py --force --seconds 35 --output "$results/fused_$gpu.json"
+if "$python" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("lightning") is None)'; then
+  stage train_data 40 "$python" datasets/demo/prepare.py --output "$logs/demo" --num_train 256 --num_val 16 --num_workers 8
+  stage train 170 "$python" benchmarks/bench_train.py --device cuda --root "$logs/demo" --rounds 3 --seconds 110 --force \
+    --output "$results/train_$gpu.json"
+  rm -rf "$logs/demo"
+else
+  echo "train: left out, Python has no Lightning" >&2
+fi
 stage benchmark 300 "$python" benchmarks/bench_softpool.py --device cuda --without softmax_compiled --force \
   --seconds $((limit - (SECONDS - start) - 30)) --output "$results/softpool_$gpu.json"
 exec "$python" benchmarks/summarize_gpu_check.py --gpu "$gpu" --results "$results"

@@ -25,6 +25,7 @@ PEERS = ("max_pool", "avg_pool", "composite_compiled")
 MOST_SOFT_OVER_MAX = 1.01
 # The fused form is worth taking from here on.
 LEAST_SEPARATE_OVER_FUSED = 1.0
+MOST_LOOP_OVER_BARE = 1.02
 
 
 def main() -> None:
@@ -45,6 +46,10 @@ def main() -> None:
     for ratio in fused["ratios"] if fused else []:
         title = f"{ratio['name']}, separate / fused"
         targets.append(describe_target(title, ratio["separate_over_fused"], LEAST_SEPARATE_OVER_FUSED, at_most=False))
+    train = read_json(args.results / f"train_{args.gpu}.json")
+    for row in train["rows"] if train else []:
+        title = f"training loop, {row['name']}, Lightning / bare"
+        targets.append(describe_target(title, row["lightning_over_bare"], MOST_LOOP_OVER_BARE, at_most=True))
     record = {
         "format_version": FORMAT_VERSION,
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
