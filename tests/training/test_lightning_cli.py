@@ -407,3 +407,15 @@ def test_a_trial_leaves_no_card(config: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     assert run_lightning(monkeypatch, "fit", "--config", config, "--trainer.fast_dev_run", "true") == 0
     assert not list(tmp_path.rglob("recipe_card*"))
+
+
+def test_accuracy_is_logged_where_max_steps_ends_an_epoch(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the last batch, and before any step that is logged."""
+    arguments = ["--run.output", tmp_path, "--trainer.max_steps", "2", "--trainer.log_every_n_steps", "50"]
+    assert run_lightning(monkeypatch, "fit", "--config", config, *arguments) == 0
+    with (tmp_path / "tiny" / "version_0" / "metrics.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert row["step"] == "1"
+    assert 0 <= float(row["train/top1"]) <= 1
