@@ -26,8 +26,8 @@ on the network, so that a longer step pays a smaller share. Every round logs at 
 recipe's loader, the other rows have their clips in memory."""
 START_EXPLANATION = f"""\
 From the command `lightning fit` on the demo, wandb (offline) and Lightning's two batches of validation before the
-training included, to the end of the first step; at most {MOST_SECONDS_TO_FIRST_STEP} s is the aim. CPU seconds are those
-of all processes and hardly depend on what else runs. Medians, lowest and highest in brackets."""
+training included, to the end of the first step; at most {MOST_SECONDS_TO_FIRST_STEP} s is the aim. CPU seconds are
+those of all processes and hardly depend on what else runs. Medians, lowest and highest in brackets."""
 
 
 def main() -> None:
