@@ -1,7 +1,8 @@
 """Evaluate a checkpoint on Kinetics-layout videos with several views each.
 
 Writes metrics.json, predictions.parquet, the confusion matrix (CSV and PNG) and a reliability diagram; the
-preprocessing and the class names are those of the checkpoint.
+preprocessing and the class names are those of the checkpoint. Interrupted, it goes on when the same command is given
+again.
 """
 
 import argparse
@@ -36,6 +37,7 @@ def main() -> None:
         accelerator=arguments.accelerator,
         devices=arguments.devices,
         command=shlex.join(["python", *sys.argv]),
+        begin_anew=arguments.overwrite,
     )
 
 
@@ -61,7 +63,9 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--views", default="10x3", help="CLIPSxCROPS of a video (default: 10x3), or windows")
     parser.add_argument("--output", type=Path, help="default: evaluation_SPLIT_VIEWS beside the checkpoint")
-    parser.add_argument("--overwrite", action="store_true", help="replace the results of an earlier evaluation")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="begin anew, and replace the results of an earlier evaluation"
+    )
     parser.add_argument("--batch_size", type=int, default=32, help="clips per forward pass (default: 32)")
     parser.add_argument("--num_workers", type=int, default=2, help="processes that decode (default: 2)")
     parser.add_argument(

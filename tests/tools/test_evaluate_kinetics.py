@@ -4,6 +4,7 @@ import json
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -13,9 +14,11 @@ import torch
 from videosoft.data import Preprocessing, load_views, normalize_clip
 from videosoft.evaluation import read_predictions
 from videosoft.models import create_checkpoint_card, create_model, load_checkpoint
+from videosoft.training import VideoClassifier, evaluation_parts
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 CLASS_NAMES = ("zebra", "ape")  # not sorted: the order is the checkpoint's
+RESULTS = ["confusion_matrix.csv", "confusion_matrix.png", "metrics.json", "predictions.parquet", "reliability.png"]
 PREPROCESSING = Preprocessing(num_frames=8, sampling_stride=1, short_side=36, crop=32)
 
 
@@ -138,6 +141,86 @@ def test_results_are_not_overwritten_unless_asked(
     assert "already holds an evaluation: pass --overwrite" in capsys.readouterr().err
     assert (checkpoint.parent / "evaluation_val_1x1" / "metrics.json").read_bytes() == written
     assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, "--overwrite") == 0
+
+
+def stop_at_batch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Ctrl-C while the batch of that number is evaluated."""
+    test_step = VideoClassifier.test_step
+
+    def step(self: VideoClassifier, batch: Any, batch_idx: int) -> Any:
+        if batch_idx == number:
+            raise KeyboardInterrupt
+        return test_step(self, batch, batch_idx)
+
+    monkeypatch.setattr(VideoClassifier, "test_step", step)
+
+
+@pytest.mark.parametrize("seconds", [0, 60], ids=["a part a batch", "one part at the end"])
+def test_an_interrupted_evaluation_goes_on(
+    checkpoint: Path,
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    seconds: float,
+) -> None:
+    """The same table as without, bit for bit, and no batch is evaluated twice."""
+    monkeypatch.setattr(evaluation_parts, "SECONDS_BETWEEN_PARTS", seconds)
+    base = ("--ckpt_path", checkpoint, "--data.root", root, "--views", "2x1", "--num_workers", 0, "--batch_size", 4)
+    base = (*base, "--short_videos", "loop", "--output")
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, tmp_path / "whole") == 0
+    with monkeypatch.context() as stopped:
+        stop_at_batch(stopped, 1)
+        assert run_tool(stopped, "evaluate_kinetics.py", *base, tmp_path / "cut") == 130
+    assert "the same command goes on from here" in capsys.readouterr().err
+    assert not (tmp_path / "cut" / "metrics.json").exists()
+    with monkeypatch.context() as stopped:
+        stop_at_batch(stopped, 1)
+        assert run_tool(stopped, "evaluate_kinetics.py", *base, tmp_path / "cut") == 130
+    assert "going on: 2 of 5 videos are evaluated already" in capsys.readouterr().err
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, tmp_path / "cut") == 0
+    assert "going on: 4 of 5 videos are evaluated already" in capsys.readouterr().err
+    for name in ("whole", "cut"):
+        assert sorted(path.name for path in (tmp_path / name).iterdir()) == RESULTS
+    tables = [read_predictions(tmp_path / name / "predictions.parquet").rows for name in ("whole", "cut")]
+    assert tables[0].equals(tables[1])
+    metrics = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "cut")]
+    for values in metrics:
+        del values["command"]
+    assert metrics[0] == metrics[1]
+    assert metrics[0]["num_repeated"] == 1
+
+
+def test_an_interrupted_evaluation_goes_on_with_its_own_settings(
+    checkpoint: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    base = ("--ckpt_path", checkpoint, "--data.root", root, "--views", "1x1", "--num_workers", 0, "--output", output)
+    with monkeypatch.context() as stopped:
+        stop_at_batch(stopped, 1)
+        assert run_tool(stopped, "evaluate_kinetics.py", *base, "--batch_size", 2) == 130
+    parts = output / "unfinished"
+    (part,) = parts.glob("*.parquet")
+    capsys.readouterr()
+
+    def expect(message: str) -> None:
+        assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, "--batch_size", 2) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert message in error
+        assert "give another --output, or --overwrite to begin anew" in error
+
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, "--data.decoder", "pyav") == 2
+    assert "begun with other settings (differing: decoder, batch_size)" in capsys.readouterr().err
+    part.with_suffix(".json").write_text("[]")
+    expect("is not what an evaluation left")
+    part.write_bytes(b"PAR1")
+    expect("is not a readable Parquet file")
+    (parts / "settings.json").write_text('{"format_version": 9, "settings": {}}')
+    expect("has format_version 9, not 1")
+    (parts / "settings.json").write_text("{")
+    expect("is not what an evaluation left")
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, "--batch_size", 2, "--overwrite") == 0
+    assert sorted(path.name for path in output.iterdir()) == RESULTS
 
 
 BAD_ARGUMENTS = [

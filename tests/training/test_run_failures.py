@@ -22,7 +22,7 @@ FAILURES = [
     (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"), "batch_size 16 .*batches 4 "),
     (
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you"),
-        "data.batch_size 32, clips",
+        "a batch size of 32, clips",
     ),
     (MemoryError(), r"out of memory \(MemoryError\)"),
     (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
@@ -42,6 +42,14 @@ def test_failures_are_explained(tmp_path: Path, error: Exception, message: str) 
     explained = explain_failure(error, DATA, num_accumulated=2, run_dir=tmp_path / "run")
     assert explained is not None
     assert f"--ckpt_path {tmp_path / 'run'} goes on from" in explained
+
+
+def test_an_evaluation_has_no_checkpoint_to_go_on_from() -> None:
+    explained = explain_failure(torch.OutOfMemoryError("CUDA out of memory."), DATA)
+    assert explained is not None
+    assert explained.endswith("try one of 16: the results stay the same up to rounding.")
+    explained = explain_failure(OSError(errno.ENOSPC, "No space left on device"), DATA)
+    assert explained == "the disk is full ([Errno 28] No space left on device): free some space."
 
 
 def test_other_errors_are_left_alone(tmp_path: Path) -> None:

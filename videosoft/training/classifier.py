@@ -345,11 +345,6 @@ class VideoClassifier(L.LightningModule):
         schedule = create_schedule(optimizer, self.schedule, num_steps=num_steps, num_epochs=num_epochs)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        # Only these: Lightning would look for tensors among all that is said of every clip.
-        tensors = {name: batch[name] for name in ("video", "label")}
-        return {**batch, **super().transfer_batch_to_device(tensors, device, dataloader_idx)}
-
     def on_train_start(self) -> None:
         for config in self.trainer.lr_scheduler_configs:
             if isinstance(config.scheduler, LambdaLR) and (rates := follow_schedule(config.scheduler)):

@@ -45,7 +45,7 @@ from videosoft.training.checkpoints import (
 )
 from videosoft.training.classifier import VideoClassifier
 from videosoft.training.configuration import configuration_errors_as_input_errors
-from videosoft.training.console import silence_advertisements
+from videosoft.training.console import let_interrupts_through, silence_advertisements
 from videosoft.training.datamodule import KineticsDataModule
 from videosoft.training.fully_sharded import check_sharding
 from videosoft.training.loggers import WandbChoice, create_csv_logger, create_loggers
@@ -262,17 +262,16 @@ class VideosoftCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            super()._run_subcommand(subcommand)
-        except SystemExit as end:
-            # Lightning has cleaned up after a Ctrl-C, and ends with 1.
-            if not isinstance(end.__context__, KeyboardInterrupt):
-                raise
-            print(file=sys.stderr)  # below the progress bar
-            raise KeyboardInterrupt from None
+            with let_interrupts_through():
+                super()._run_subcommand(subcommand)
         except (RuntimeError, OSError, MemoryError) as error:
-            message = explain_failure(
-                error, self.datamodule, num_accumulated=self.trainer.accumulate_grad_batches, run_dir=self._run_dir
-            )
+            if subcommand == "fit":
+                num_accumulated = self.trainer.accumulate_grad_batches
+                message = explain_failure(
+                    error, self.datamodule, num_accumulated=num_accumulated, run_dir=self._run_dir
+                )
+            else:
+                message = explain_failure(error, self.datamodule)
             if message is None:
                 raise
             raise InputError(message) from error

@@ -1,7 +1,7 @@
 """Kinetics-layout data for Lightning: which split feeds which stage, and how clips are batched."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -155,6 +155,7 @@ class KineticsDataModule(L.LightningDataModule):
         self._datasets: dict[str, KineticsDataset] = {}
         self._counts: dict[str, dict[str, int]] = {}
         self._samplers: dict[str, EvaluationSampler] = {}
+        self._done: set[int] = set()  # numbers of test videos
         self._train_loader: ResumableLoader | None = None
         self._loader_state: dict[str, Any] | None = None
 
@@ -230,6 +231,16 @@ class KineticsDataModule(L.LightningDataModule):
     def predict_dataloader(self) -> DataLoader:
         return self.test_dataloader()
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        # Only these: Lightning would look for tensors among all that is said of every clip.
+        tensors = {name: batch[name] for name in ("video", "label")}
+        return {**batch, **super().transfer_batch_to_device(tensors, device, dataloader_idx)}
+
+    def leave_out_of_test(self, video_ids: Collection[str]) -> None:
+        """Do not evaluate videos of which there are predictions already; the batches of others stay as they are."""
+        listed = self._datasets["test"].records.table.column("video_id").to_pylist()
+        self._done = {number for number, video_id in enumerate(listed) if video_id in video_ids}
+
     def is_counted(self, role: Literal["val", "test"], batch_idx: int) -> bool:
         """Whether a batch is this process's own: false for one that only keeps it in step with the other processes."""
         return batch_idx < self._samplers[role].num_counted_batches
@@ -304,6 +315,7 @@ class KineticsDataModule(L.LightningDataModule):
             self.batch_size if batch_size is None else batch_size,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
+            done=self._done if role == "test" else (),
         )
         self._samplers[role] = sampler
         return DataLoader(

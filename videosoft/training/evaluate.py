@@ -4,14 +4,20 @@ from pathlib import Path
 from typing import Literal
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 
+from videosoft._version import __version__
 from videosoft.data import DecoderName, Preprocessing, VideoStorage
+from videosoft.errors import InputError
 from videosoft.models import load_checkpoint
 from videosoft.training.callbacks import PredictionWriter
 from videosoft.training.classifier import VideoClassifier
 from videosoft.training.configuration import configuration_errors_as_input_errors
+from videosoft.training.console import let_interrupts_through, silence_advertisements
 from videosoft.training.datamodule import KineticsDataModule
+from videosoft.training.evaluation_parts import EvaluationParts
+from videosoft.training.run_failures import explain_failure
 
 
 def evaluate_checkpoint(
@@ -30,11 +36,12 @@ def evaluate_checkpoint(
     accelerator: str,
     devices: int | str = 1,
     command: str,
+    begin_anew: bool = False,
 ) -> None:
     """Write predictions, metrics and pictures of one split into ``output_dir`` and print the table.
 
     Labels are matched to the checkpoint's classes by name. Videos that are missing, unreadable or too short have a
-    row of their own and are counted.
+    row of their own and are counted. An interrupted evaluation goes on where it was when it is started in the same way.
 
     Args:
         ckpt_path: a checkpoint of ``lightning fit``.
@@ -51,10 +58,12 @@ def evaluate_checkpoint(
         accelerator: as Lightning's Trainer takes it.
         devices: processes that share the videos, a device each, or "auto" for all devices; the results are the same.
         command: the command line, kept in metrics.json.
+        begin_anew: forget what an interrupted evaluation has left in ``output_dir``.
 
     Raises:
-        InputError: on a checkpoint or data that cannot be used.
+        InputError: on a checkpoint or data that cannot be used, or an interrupted evaluation with other settings.
     """
+    silence_advertisements()
     loaded = load_checkpoint(ckpt_path)
     preprocessing = Preprocessing.from_dict(loaded.preprocessing)
     data = KineticsDataModule(
@@ -77,9 +86,21 @@ def evaluate_checkpoint(
         test_views=views,
         class_names=list(loaded.class_names),
     )
+    settings = {
+        "checkpoint_hash": loaded.metadata["checkpoint_hash"],
+        "views": views,
+        "split": split,
+        "decoder": decoder,
+        "short_videos": short_videos,
+        "batch_size": batch_size,
+        "versions": {"videosoft": __version__, "torch": torch.__version__},
+    }
+    parts = EvaluationParts(output_dir, settings, class_names=loaded.class_names)
+    if begin_anew:
+        parts.remove()
     callbacks = [
         TQDMProgressBar(leave=True),
-        PredictionWriter(output_dir, checkpoint_hash=loaded.metadata["checkpoint_hash"], command=command),
+        PredictionWriter(output_dir, checkpoint_hash=loaded.metadata["checkpoint_hash"], command=command, parts=parts),
     ]
     with configuration_errors_as_input_errors():
         trainer = L.Trainer(
@@ -90,4 +111,11 @@ def evaluate_checkpoint(
             enable_model_summary=False,
             callbacks=callbacks,
         )
-    trainer.test(VideoClassifier.from_loaded(loaded), datamodule=data, verbose=False)
+    try:
+        with let_interrupts_through():
+            trainer.test(VideoClassifier.from_loaded(loaded), datamodule=data, verbose=False)
+    except (RuntimeError, OSError, MemoryError) as error:
+        message = explain_failure(error, data)
+        if message is None:
+            raise
+        raise InputError(message) from error

@@ -13,9 +13,16 @@ _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def explain_failure(
-    error: BaseException, data: KineticsDataModule, *, num_accumulated: int, run_dir: Path
+    error: BaseException, data: KineticsDataModule, *, num_accumulated: int = 1, run_dir: Path | None = None
 ) -> str | None:
-    """A message for an error of this kind, with the checkpoint to go on from; None for any other error."""
+    """A message for an error of this kind; None for any other error.
+
+    Args:
+        error: what ended the run.
+        data: what it read.
+        num_accumulated: batches of a training step.
+        run_dir: of a training, whose checkpoints one may go on from; None for what trains nothing.
+    """
     text = str(error).strip()
     first_line = text.splitlines()[0] if text else type(error).__name__
     if isinstance(error, OSError) and error.errno in _FULL_DISK:
@@ -23,10 +30,15 @@ def explain_failure(
     elif isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in text for word in _MEMORY_WORDS):
         size, half = data.preprocessing, max(1, data.batch_size // 2)
         message = (
-            f"out of memory ({first_line[:200]}) with data.batch_size {data.batch_size}, clips of {size.num_frames} x "
-            f"{size.crop} x {size.crop}: try --data.batch_size {half} with --trainer.accumulate_grad_batches "
-            f"{2 * num_accumulated} (the same step in halves; batch norm sees fewer clips at once), on a GPU "
-            "--trainer.precision bf16-mixed, or fewer frames; `lightning doctor` says what fits"
+            f"out of memory ({first_line[:200]}) with a batch size of {data.batch_size}, clips of {size.num_frames} x "
+            f"{size.crop} x {size.crop}: "
+        )
+        if run_dir is None:
+            return f"{message}try one of {half}: the results stay the same up to rounding."
+        message += (
+            f"try --data.batch_size {half} with --trainer.accumulate_grad_batches {2 * num_accumulated} (the same step "
+            "in halves; batch norm sees fewer clips at once), on a GPU --trainer.precision bf16-mixed, or fewer "
+            "frames; `lightning doctor` says what fits"
         )
     elif "DataLoader worker" in text:
         message = (
@@ -36,6 +48,8 @@ def explain_failure(
         )
     else:
         return None
+    if run_dir is None:
+        return f"{message}."
     checkpoint = find_newest_checkpoint(run_dir) if run_dir.is_dir() else None
     return f"{message}. " + (
         f"--ckpt_path {run_dir} goes on from {checkpoint}." if checkpoint else "Nothing was saved yet."

@@ -1,5 +1,6 @@
 """What a test or predict run leaves: predictions.parquet, and after a test its metrics and pictures."""
 
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from videosoft.evaluation import (
 from videosoft.printable import make_printable
 from videosoft.training.classifier import VideoClassifier
 from videosoft.training.datamodule import KineticsDataModule
+from videosoft.training.evaluation_parts import EvaluationParts
 from videosoft.training.processes import gather_rows, run_on_first
 
 
@@ -27,14 +29,40 @@ class PredictionWriter(L.Callback):
         output_dir: where to; the run's own folder when not given.
         checkpoint_hash: sha256 of the checkpoint that is evaluated; empty for weights that no file holds.
         command: the command line, kept in metrics.json.
+        parts: where a test keeps what is finished, and finds what an earlier one has kept.
     """
 
-    def __init__(self, output_dir: Path | None, *, checkpoint_hash: str, command: str) -> None:
+    def __init__(
+        self, output_dir: Path | None, *, checkpoint_hash: str, command: str, parts: EvaluationParts | None = None
+    ) -> None:
         self._output_dir = output_dir
         self._checkpoint_hash = checkpoint_hash
         self._command = command
+        self._parts = parts
         self._rows: list[dict[str, Any]] = []
         self._repeated: list[dict[str, Any]] = []  # the videos whose frames were repeated
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if self._parts is None:
+            return
+        data = _get_data(trainer)
+        manifest_hash = data.describe_data()["manifest_hash"]["test"]
+        self._parts.read({"manifest_hash": manifest_hash, "device": trainer.strategy.root_device.type})
+        trainer.strategy.barrier()  # nobody writes before all have read
+        self._parts.open(trainer.global_rank)
+        if self._parts.rows:
+            data.leave_out_of_test({row["video_id"] for row in self._parts.rows})
+            num_videos = len(data.get_dataset("test"))
+            if trainer.is_global_zero:
+                print(
+                    f"going on: {len(self._parts.rows)} of {num_videos} videos are evaluated already", file=sys.stderr
+                )
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        if self._parts is not None and trainer.testing and not isinstance(exception, InputError):
+            self._parts.write()
+            if trainer.is_global_zero:
+                print("\nWhat is evaluated is kept: the same command goes on from here.", file=sys.stderr)
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._rows, self._repeated = [], []
@@ -66,14 +94,19 @@ class PredictionWriter(L.Callback):
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         output_dir, rows = self._find_output_dir(trainer), self._gather(trainer)
-        num_repeated = len(gather_rows(trainer, self._repeated))
+        repeated = {row["video_id"] for row in gather_rows(trainer, self._repeated)}
+        if self._parts is not None:
+            self._parts.write()  # the table itself may fail, on a full disk
+            repeated |= self._parts.repeated
 
         def write() -> dict[str, Any]:
             path, table = self._write_predictions(trainer, pl_module, output_dir, rows)
             num_listed = len(_get_data(trainer).get_dataset("test"))
             metrics = write_evaluation(
-                output_dir, table, command=self._command, num_listed=num_listed, num_repeated=num_repeated
+                output_dir, table, command=self._command, num_listed=num_listed, num_repeated=len(repeated)
             )
+            if self._parts is not None:
+                self._parts.remove()
             print(f"\n{format_metrics(metrics)}\n\n{output_dir / 'metrics.json'}\n{path}")
             if not metrics["num_evaluated"]:
                 raise InputError(_explain_no_evaluation(metrics, path))
@@ -104,15 +137,20 @@ class PredictionWriter(L.Callback):
 
     def _add(self, trainer: L.Trainer, outputs: Any, batch: ClipBatch, batch_idx: int) -> None:
         if _get_data(trainer).is_counted("test", batch_idx):
-            self._rows.extend(outputs["rows"])
-            self._repeated += [{"path": sample["path"]} for sample in batch["samples"] if sample["repeats_frames"]]
+            repeated = [sample["video_id"] for sample in batch["samples"] if sample["repeats_frames"]]
+            self._rows += outputs["rows"]
+            self._repeated += [{"video_id": video_id} for video_id in repeated]
+            if self._parts is not None:
+                self._parts.add(outputs["rows"], repeated)
 
     def _gather(self, trainer: L.Trainer) -> list[dict[str, Any]]:
         """The rows of all processes in the order of the list of videos, in the first process."""
-        rows = gather_rows(trainer, self._rows)
+        earlier = self._parts.rows if self._parts is not None else []
+        # A batch of which a part has only some videos is evaluated as a whole: the newer row counts.
+        rows = {row["video_id"]: row for row in [*earlier, *gather_rows(trainer, self._rows)]}
         video_ids = _get_data(trainer).get_dataset("test").records.table.column("video_id").to_pylist()
         positions = {video_id: position for position, video_id in enumerate(video_ids)}
-        return sorted(rows, key=lambda row: positions[row["video_id"]])
+        return sorted(rows.values(), key=lambda row: positions[row["video_id"]])
 
     def _find_output_dir(self, trainer: L.Trainer) -> Path:
         # All processes must ask: the folder's name is the first one's, and Lightning hands it round.
