@@ -39,8 +39,10 @@ BFLOAT16 = ("--trainer.precision", "bf16-mixed")
 COMPILED = ("--model.compile_mode", "default")
 # Of the demo's short videos, enlarged.
 LARGER = tuple(
-    "--model.network.width 0.25 --data.num_frames 16 --data.sampling_stride 1 --data.short_side 128 --data.crop 112 "
-    "--data.batch_size 4".split()
+    shlex.split(
+        "--model.network.width 0.25 --data.num_frames 16 --data.sampling_stride 1 --data.short_side 128 "
+        "--data.crop 112 --data.batch_size 4"
+    )
 )
 CASES: dict[str, dict[str, tuple[str, ...]]] = {
     "cpu": {"demo": (), "demo, reading videos": (), "larger step": LARGER},

@@ -248,7 +248,8 @@ class VideoClassifier(L.LightningModule):
             losses = 0 * logits.sum(1)
         else:
             video = self.finish_clips(batch)
-            label = label.repeat_interleave(len(video) // len(label))
+            if len(video) > len(label):  # several clips of each video
+                label = label.repeat_interleave(len(video) // len(label))
             logits, target = self._train_on(video, label, seed=batch["samples"][0]["seed"])
             losses = F.cross_entropy(logits, target, label_smoothing=self.label_smoothing, reduction="none")
             num_clips = len(label)

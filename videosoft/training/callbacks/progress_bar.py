@@ -10,7 +10,7 @@ from videosoft.data import ClipBatch
 from videosoft.training.callbacks.clip_rate import ClipRate
 from videosoft.training.classifier import VideoClassifier
 
-_SECONDS_BETWEEN_DRAWINGS = 0.5
+_SECONDS_BETWEEN_DRAWINGS = 1.0
 
 
 class TrainingProgressBar(TQDMProgressBar):
