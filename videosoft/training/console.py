@@ -19,6 +19,8 @@ def silence_advertisements() -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_wanted)
     # Not so with us: videosoft.training.precision.
     warnings.filterwarnings("ignore", message=r".*AMP with fp16 is not supported on CPU")
+    # They are logged in the first process, which has counted the videos of all.
+    warnings.filterwarnings("ignore", message=r"It is recommended to use `self.log\('test/")
     warnings.filterwarnings("ignore", message=r".*treespec, LeafSpec.* is deprecated")
 
 
