@@ -212,7 +212,7 @@ def test_the_child_dies_with_its_parent() -> None:
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     # Returns when nobody holds the pipe to standard output any more: neither the parent nor its child.
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=300)
     assert done.returncode == -signal.SIGKILL
     assert int(done.stdout) > 0
 

@@ -280,7 +280,7 @@ def test_an_ended_download_goes_on_where_it_was(server: FileServer, tmp_path: Pa
         assert process.poll() is None
     process.send_signal(how)
     server.released.set()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode != 0
     assert "Traceback" not in errors
     assert list_files(tmp_path) == done

@@ -289,7 +289,7 @@ def test_a_full_disk_ends_the_run_and_what_is_done_is_whole(tmp_path: Path) -> N
     write_video(tmp_path / "in" / "b.mp4", num_frames=200, height=256, width=256)
     command = ["encode", "--input", tmp_path / "in", "--output", tmp_path / "out", "--num_workers", 1]
     limited = ["bash", "-c", 'ulimit -f 8; trap "" XFSZ; exec "$@"', "bash", *get_command(*command)]
-    result = subprocess.run(limited, capture_output=True, text=True, env=create_environment(), timeout=120)
+    result = subprocess.run(limited, capture_output=True, text=True, env=create_environment(), timeout=300)
     assert result.returncode == 2
     assert "b.mp4: File too large" in result.stderr
     assert "Traceback" not in result.stderr
@@ -381,7 +381,7 @@ def test_interrupted_run_says_so_and_leaves_nothing_unfinished(tmp_path: Path) -
     while not (tmp_path / "out" / "b.mp4").exists():
         assert time.monotonic() < deadline
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert errors.endswith("interrupted\n")
     assert "Traceback" not in errors

@@ -231,14 +231,14 @@ def test_killed_run_goes_on(
         assert time.monotonic() < deadline
         os.sched_yield()
     process.send_signal(how)
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=300)
     assert process.returncode == (130 if how == signal.SIGINT else -how), error
     num_kept = journal.read_bytes().count(b"\n") - 1
     if process.returncode == 130:
         assert "videos done and kept" in error
         assert "Traceback" not in error
     again = start_index(root)
-    out, error = again.communicate(timeout=120)
+    out, error = again.communicate(timeout=300)
     assert again.returncode == 0, error
     assert 20 <= num_kept < 600
     assert f"({num_kept} known)" in error
@@ -250,7 +250,7 @@ def test_killed_run_goes_on(
 @pytest.mark.slow
 def test_full_disk_loses_nothing(root: Path, start_index: Callable[..., "subprocess.Popen[str]"]) -> None:
     process = start_index(root, file_size=1000)
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=300)
     assert process.returncode == 2
     assert "cannot write the journal" in error
     assert "start the same command again" in error

@@ -328,7 +328,7 @@ def test_a_full_disk_ends_the_run_with_a_message(tmp_path: Path) -> None:
     create_large_root(tmp_path / "set", 300)
     command = ["optimize", "--root", tmp_path / "set", "--split", "train", "--output", tmp_path / "out"]
     limited = ["bash", "-c", 'ulimit -f 1000; trap "" XFSZ; exec "$@"', "bash", *get_command(*command)]
-    result = subprocess.run(limited, capture_output=True, text=True, env=create_environment(), timeout=120)
+    result = subprocess.run(limited, capture_output=True, text=True, env=create_environment(), timeout=300)
     assert result.returncode == 2
     assert "File too large" in result.stderr
     assert "Traceback" not in result.stderr

@@ -17,7 +17,7 @@ def test_every_module_and_recipe_is_installed(tmp_path: Path) -> None:
     command = [sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", str(tmp_path / "notes")]
     command += ["build_py", "--build-lib", str(tmp_path)]
     environment = {**os.environ, "VIDEOSOFT_NO_EXT": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     recipes = list_files(ROOT / "configs", ("*.yaml", "*.py"))
     assets = list_files(ROOT / "videosoft", ("assets/*",))
