@@ -149,7 +149,10 @@ def _read_members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | 
 
 def _write_video(target: Path, content: IO[bytes] | None, member: tarfile.TarInfo) -> None:
     assert content is not None
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ArchiveError(f"member {member.name[:80]!r}: {target.parent} is a file, not a folder") from None
     if member.size + _KEPT_FREE_BYTES > shutil.disk_usage(target.parent).free:
         raise OSError(errno.ENOSPC, f"no space for {member.size} bytes", str(target))
     temporary_path = get_unfinished_path(target, os.getpid())

@@ -99,6 +99,18 @@ def test_hostile_members_end_the_archive_and_leave_nothing(tmp_path: Path, membe
     assert list_files(tmp_path) == {"in/a.tar.gz", "out/train/archery/good.mp4"}
 
 
+def test_a_file_in_place_of_a_folder_ends_its_archive_only(tmp_path: Path) -> None:
+    members: list[Member] = [("a.mp4", b"video"), ("a.mp4/b.mp4", b"below a video"), ("c.mp4", b"late")]
+    write_archive(tmp_path / "in" / "train" / "1.tar.gz", members)
+    write_archive(tmp_path / "in" / "train" / "2.tar.gz", [("archery/good.mp4", b"good")])
+    result = run_prepare("unpack", "--archives", tmp_path / "in", "--output", tmp_path / "out", "--num_workers", 1)
+    assert result.returncode == 2
+    assert "1 of 2 archives could not be unpacked" in result.stderr
+    assert "member 'a.mp4/b.mp4': " in result.stderr
+    assert "is a file, not a folder" in result.stderr
+    assert list_files(tmp_path / "out" / "train") == {"a.mp4", "archery/good.mp4"}
+
+
 def test_a_link_into_the_folder_cannot_be_written_through(tmp_path: Path) -> None:
     """A link first, a file below it next: the oldest way out."""
     link = create_info("archery", tarfile.SYMTYPE, str(tmp_path / "outside"))
