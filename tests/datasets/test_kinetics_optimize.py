@@ -2,8 +2,12 @@
 
 import errno
 import json
+import multiprocessing
+import os
 import pickle
+import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,6 +189,31 @@ def test_what_fails_now_and_then_is_read_again(root: Path, server: FileServer, f
     check_videos(open_source(f"{server.url}/bucket/val"), root)
 
 
+def read_by_name(queue: Any, source: LitDataSource, root: Path, folder: str) -> None:
+    tempfile.tempdir = folder
+    check_videos(source, root)
+    queue.put("read")
+    queue.close()
+    queue.join_thread()
+    os.kill(os.getpid(), signal.SIGKILL)  # as a decoder's process ends
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_other_processes_read_from_a_web_server_and_leave_nothing(
+    root: Path, server: FileServer, tmp_path: Path, method: str
+) -> None:
+    source = open_source(f"{server.url}/bucket/val")
+    check_videos(source, root)
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    process = context.Process(target=read_by_name, args=(queue, source, root, str(tmp_path)))
+    process.start()
+    process.join(timeout=60)
+    assert process.exitcode == -signal.SIGKILL
+    assert queue.get(timeout=10) == "read"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_cut_answer_is_not_taken_for_whole(root: Path, server: FileServer) -> None:
     source = open_source(f"{server.url}/bucket/val", num_retries=2)
     chunk = server.files["/bucket/val/chunk-0-0.bin"]
@@ -232,6 +261,7 @@ def test_s3_is_read_by_ranges_and_again_when_it_fails(
     [
         ("index.json", lambda text: text.replace('"bytes"', '"pickle"', 1), "chunks of another kind"),
         ("index.json", lambda text: text.replace('"compression": null', '"compression": "zstd"'), "of another kind"),
+        ("index.json", lambda text: text.replace("builtins.tuple", "collections.defaultdict"), "of another kind"),
         ("index.json", lambda text: text.replace("chunk-0-0.bin", "../../x.bin"), "a chunk's name is none"),
         ("index.json", lambda text: text.replace('"chunk_size": 12', '"chunk_size": 11'), "does not belong"),
         ("index.json", lambda text: "[]", "cannot be read"),
@@ -261,6 +291,39 @@ def test_a_table_of_another_version_is_refused(packed: Path, tmp_path: Path) -> 
     )
     with pytest.raises(InputError, match="format version '9'"):
         open_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("class_names", "not JSON", "is damaged"),
+        ("class_names", '{"a": 1}', "no list of names"),
+        ("class_names", '["class 0", "class 0", "class 1"]', "repeated"),
+        ("class_names", '["class 0", "class 2", "class 1"]', "unlike the class names"),
+        ("label", [7] * 14, "unlike the class names"),
+        ("label", [None] * 14, "has no label"),
+        ("label", ["0"] * 14, "is damaged"),
+        ("label_name", ["class \x1b[31m"] * 14, "control characters"),
+        ("path", ["../../etc/passwd"] * 14, "leaves the root"),
+        ("video_id", [None] * 14, "has no video_id"),
+        ("status", ["fine"] * 14, "is unknown"),
+        ("item", [None] * 14, "a video without an item"),
+        ("item", ["1"] * 14, "does not belong"),
+        ("item", ["x"] * 14, "is damaged"),
+    ],
+)
+def test_damaged_tables_are_refused(packed: Path, tmp_path: Path, name: str, value: Any, words: str) -> None:
+    for path in packed.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    table = pq.read_table(packed / "videos.parquet")
+    if isinstance(value, str):
+        table = table.replace_schema_metadata({**table.schema.metadata, name.encode(): value.encode()})
+    else:
+        table = table.set_column(table.column_names.index(name), name, [value])
+    pq.write_table(table, tmp_path / "videos.parquet")
+    with pytest.raises(InputError, match=words) as caught:
+        open_source(tmp_path)
+    assert "videos.parquet" in str(caught.value)
 
 
 @pytest.mark.parametrize("location", ["nowhere", "ftp://a/b"])

@@ -24,6 +24,7 @@ from videosoft.atomic_files import check_output_folder
 from videosoft.data.annotations import AnnotationList
 from videosoft.data.class_names import check_class_names, match_class_names
 from videosoft.data.decoding import VideoDecodeError
+from videosoft.data.manifest import check_rows
 from videosoft.data.records import RecordTable, create_table, relabel_table
 from videosoft.errors import InputError
 
@@ -33,6 +34,8 @@ LITDATA_FORMAT_VERSION = 1
 TABLE_NAME = "videos.parquet"
 # An item is the tuple (video, video_id, label_name, group_id, path), which LitData stores as:
 ITEM_FORMAT = ("bytes", "str", "str", "str", "str")
+_LEAF: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
+_ITEM_SPEC = [1, {"type": "builtins.tuple", "context": "null", "children_spec": [_LEAF] * len(ITEM_FORMAT)}]
 _TABLE_COLUMNS = ("video_id", "path", "label_name", "label", "group_id", "status", "reason", "item")
 _CHUNK_NAME = re.compile(r"chunk-\d+-\d+\.bin")
 _REMOTE = re.compile(r"(s3|gs|azure|r2|http|https)://")
@@ -79,14 +82,12 @@ class LitDataSource:
         _import_litdata()
         with self._fetch_files() as folder:
             self._index = _read_index(folder / "index.json", self.location)
-            table = _read_table(folder / TABLE_NAME, self.location)
-        metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-        self.class_names = tuple(json.loads(metadata["class_names"]))
-        self.split = metadata["split"]
-        self.manifest_hash = metadata["manifest_hash"]
-        columns = {name: table[name].to_pylist() for name in _TABLE_COLUMNS if name != "item"}
-        self.records = RecordTable(create_table(columns | {"split": [self.split] * table.num_rows}), "")
-        self._items = torch.tensor(table["item"].to_pylist(), dtype=torch.int64)
+            table, metadata, items = _read_table(folder / TABLE_NAME, self.location)
+        self.class_names: tuple[str, ...] = metadata["class_names"]
+        self.split: str = metadata["split"]
+        self.manifest_hash: str = metadata["manifest_hash"]
+        self.records = RecordTable(table, "")
+        self._items = torch.tensor(items, dtype=torch.int64)
         num_items = sum(chunk["chunk_size"] for chunk in self._index["chunks"])
         if not torch.equal(self._items[self._items >= 0].sort().values, torch.arange(num_items)):
             raise InputError(
@@ -134,25 +135,29 @@ class LitDataSource:
         return AnnotationList(RecordTable(relabelled, ""), names, self.manifest_hash, match.renamed)
 
     def _read_item(self, item: int) -> tuple[bytes, str]:
-        if self._dataset is None or self._process_id != os.getpid():  # connections do not survive a fork
-            self._open_dataset()
-        video, video_id, *_ = self._dataset[item]
+        if self._dataset is not None and self._process_id == os.getpid():  # connections do not survive a fork
+            video, video_id, *_ = self._dataset[item]
+        else:
+            with self._open_dataset() as dataset:
+                video, video_id, *_ = dataset[item]
+            self._dataset, self._process_id = dataset, os.getpid()
         return bytes(video), str(video_id)
 
-    def _open_dataset(self) -> None:
+    @contextlib.contextmanager
+    def _open_dataset(self) -> Iterator[Any]:
+        """LitData's view of the chunks; the first item must be read within."""
         import litdata
         from litdata.streaming.resolver import Dir
 
         if not self.is_remote:
-            self._dataset = litdata.StreamingDataset(Dir(path=self.location, url=None))
-        else:
-            # Its own folder, not LitData's common one: an index kept there from an earlier set would be believed.
-            self._folder = tempfile.TemporaryDirectory(prefix="videosoft-litdata-")
-            Path(self._folder.name, "index.json").write_text(json.dumps(self._index), encoding="utf-8")
-            self._dataset = litdata.StreamingDataset(
-                Dir(path=self._folder.name, url=self.location), storage_options=self._storage_options
-            )
-        self._process_id = os.getpid()
+            yield litdata.StreamingDataset(Dir(path=self.location, url=None))
+            return
+        _register_http()  # a process that was spawned has not
+        # Its own folder, not LitData's common one: an index kept there from an earlier set would be believed.  The
+        # first item has LitData read it; after that the folder is empty, and would outlive a process that is killed.
+        with tempfile.TemporaryDirectory(prefix="videosoft-litdata-") as folder:
+            Path(folder, "index.json").write_text(json.dumps(self._index), encoding="utf-8")
+            yield litdata.StreamingDataset(Dir(path=folder, url=self.location), storage_options=self._storage_options)
 
     @contextlib.contextmanager
     def _fetch_files(self) -> Iterator[Path]:
@@ -199,12 +204,18 @@ class _ReadError(Exception):
 
 def _import_litdata() -> None:
     try:
-        from litdata.streaming.downloader import register_downloader, unregister_downloader  # noqa: F401
+        from litdata.streaming.downloader import unregister_downloader  # noqa: F401
     except ImportError as error:
         raise InputError(
             f"videos in LitData chunks need the package litdata ({error}); pip install litdata (not "
             "litdata[extras], which brings a `lightning` script of its own)"
         ) from None
+    _register_http()
+
+
+def _register_http() -> None:
+    from litdata.streaming.downloader import register_downloader
+
     for prefix in ("http://", "https://"):
         register_downloader(prefix, _create_http_downloader_class(), overwrite=True)
 
@@ -253,13 +264,15 @@ def _read_index(path: Path, location: str) -> dict[str, Any]:
         index = json.loads(path.read_text(encoding="utf-8"))
         config, chunks = index["config"], index["chunks"]
         found = (config["data_format"], config["compression"], config["encryption"], config["item_loader"])
+        # It may name modules, which LitData would import.
+        is_our_tuple = json.loads(config["data_spec"]) == _ITEM_SPEC
         names = [chunk["filename"] for chunk in chunks]
         sizes_are_right = all(isinstance(chunk["chunk_size"], int) and chunk["chunk_size"] > 0 for chunk in chunks)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{location}/index.json cannot be read ({error}); expected a folder made by `prepare.py optimize`"
         ) from None
-    if found != (list(ITEM_FORMAT), None, None, "PyTreeLoader") or not sizes_are_right:
+    if found != (list(ITEM_FORMAT), None, None, "PyTreeLoader") or not is_our_tuple or not sizes_are_right:
         raise InputError(f"{location}: LitData chunks of another kind ({found}); make them by `prepare.py optimize`")
     if not all(isinstance(name, str) and _CHUNK_NAME.fullmatch(name) for name in names):
         raise InputError(f"{location}/index.json: a chunk's name is none (chunk-<number>-<number>.bin)")
@@ -267,20 +280,40 @@ def _read_index(path: Path, location: str) -> dict[str, Any]:
     return result
 
 
-def _read_table(path: Path, location: str) -> pa.Table:
+def _read_table(path: Path, location: str) -> tuple[pa.Table, dict[str, Any], list[int]]:
+    """The videos, what the table says of itself, and each video's place among the chunks: -1 where it has none."""
+    where = f"{location}/{TABLE_NAME}"
     try:
         table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{location}/{TABLE_NAME} cannot be read: {error}") from None
-    metadata = table.schema.metadata or {}
-    version = metadata.get(b"format_version", b"").decode()
+        metadata: dict[str, Any] = {
+            key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()
+        }
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        raise InputError(f"{where} cannot be read: {error}") from None
+    version = metadata.get("format_version", "")
     if version != str(LITDATA_FORMAT_VERSION):
         raise InputError(
-            f"{location}/{TABLE_NAME}: format version {version!r}, this is made for {LITDATA_FORMAT_VERSION}; "
+            f"{where}: format version {version!r}, this is made for {LITDATA_FORMAT_VERSION}; "
             "make the chunks anew by `prepare.py optimize`, or use the videosoft that they were made with"
         )
-    missing = [name for name in _TABLE_COLUMNS if name not in table.column_names]
-    missing += [name for name in ("class_names", "split", "manifest_hash") if name.encode() not in metadata]
+    missing = [name for name in _TABLE_COLUMNS if table.column_names.count(name) != 1]
+    missing += [name for name in ("class_names", "split", "manifest_hash") if name not in metadata]
     if missing:
-        raise InputError(f"{location}/{TABLE_NAME} lacks {', '.join(missing)}")
-    return table.select(list(_TABLE_COLUMNS))
+        raise InputError(f"{where} lacks {', '.join(missing)}")
+    try:
+        class_names = json.loads(metadata["class_names"])
+        if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
+            raise TypeError("class_names is no list of names")
+        items = table["item"].cast(pa.int64()).to_pylist()
+        if None in items:
+            raise TypeError("a video without an item")
+        columns = {name: table[name].to_pylist() for name in _TABLE_COLUMNS if name != "item"}
+        records = create_table(columns | {"split": [metadata["split"]] * table.num_rows})
+    except (json.JSONDecodeError, RecursionError, TypeError, pa.ArrowException) as error:
+        raise InputError(f"{where} is damaged: {error}; make the chunks anew by `prepare.py optimize`") from None
+    try:
+        metadata["class_names"] = check_class_names(class_names)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    check_rows(records, class_names, where)
+    return records, metadata, items
