@@ -28,6 +28,7 @@ ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 _READ_BYTES = 1 << 20
 _MAX_LIST_BYTES = 16 << 20
 _MAX_WAIT_SECONDS = 60.0
+_ENDLESS = "the server does not tell its size, so that nobody can tell whether all of it came"
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Downloader:
         with _lock(part) as file:
             if target.exists():  # another process was faster, and is done
                 return False
-            transfer = _Transfer(url, file, part.with_name(f"{part.name}.json"))
+            transfer = _Transfer(url, file, part.with_name(f"{part.name}.json"), is_checked=sha256 is not None)
             self._retry(lambda: self._fetch_rest(transfer), lambda: transfer.most_bytes, url)
             file.flush()
             if sha256 is not None and (found := _hash_file(part)) != sha256:
@@ -125,6 +126,8 @@ class Downloader:
         def fetch() -> None:
             content.clear()
             with self._open(url, {}) as response:
+                if not _tells_its_end(response.headers):
+                    raise DownloadError(f"{url}: {_ENDLESS}")
                 for data in self._read(response):
                     content.extend(data)
                     if len(content) > _MAX_LIST_BYTES:
@@ -188,7 +191,8 @@ class Downloader:
     def _read(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         """The body as it arrives; a trickle that never ends counts as a stall."""
         window_start, window_bytes = time.monotonic(), 0
-        while data := response.read1(_READ_BYTES):
+        # As it is sent: some servers call a .tar.gz a tar that they have compressed.
+        while data := response.read1(_READ_BYTES, decode_content=False):
             if self.stopped.is_set():
                 raise DownloadError("stopped")
             yield data
@@ -203,8 +207,9 @@ class Downloader:
 class _Transfer:
     """A file on its way: what has arrived, of how much, and of which file on the server."""
 
-    def __init__(self, url: str, file: BinaryIO, notes_path: Path) -> None:
+    def __init__(self, url: str, file: BinaryIO, notes_path: Path, *, is_checked: bool) -> None:
         self.url = url
+        self._is_checked = is_checked
         self.num_bytes = file.seek(0, 2)
         self.most_bytes = self.num_bytes
         self._file = file
@@ -240,6 +245,8 @@ class _Transfer:
                 raise _RetryableError(f"the rest does not fit what came before ({found}): begun anew")
             self._notes["size"] = int(match[3])  # type: ignore[index]
         else:
+            if not self._is_checked and not _tells_its_end(headers):
+                raise DownloadError(f"{self.url}: {_ENDLESS}; give its SHA-256 by --checksums")
             self.discard()
             self._notes = {**notes, "size": length}
         self._notes_path.write_text(json.dumps(self._notes) + "\n", encoding="utf-8")
@@ -253,7 +260,7 @@ class _Transfer:
         self._file.flush()
         size = self._notes.get("size")
         if size is None and self.num_bytes:
-            return  # sent in chunks of which the last one came
+            return  # sent in chunks of which the last one came, or its checksum will tell
         if self.num_bytes != size or not self.num_bytes:
             raise _RetryableError(f"{self.num_bytes} bytes came of {size}")
 
@@ -291,6 +298,8 @@ def _lock(path: Path) -> Iterator[BinaryIO]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DownloadError(f"{path}: another process is at it") from None
+        except OSError:
+            pass  # a file system without locks
         yield file
 
 
@@ -446,6 +455,11 @@ def _hash_file(path: Path) -> str:
 
 def _read_size(text: str | None) -> int | None:
     return int(text) if text is not None and text.isdecimal() else None
+
+
+def _tells_its_end(headers: Mapping[str, str]) -> bool:
+    """Whether an answer that breaks off can be told from one that is whole."""
+    return "Content-Length" in headers or headers.get("Transfer-Encoding", "").lower() == "chunked"
 
 
 def _read_retry_after(headers: Mapping[str, str]) -> float:

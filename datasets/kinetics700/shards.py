@@ -41,12 +41,13 @@ def find_default_shard(environment: Mapping[str, str] = os.environ) -> Shard:
     """
     if "SLURM_ARRAY_TASK_ID" not in environment or "SLURM_ARRAY_TASK_COUNT" not in environment:
         return Shard()
-    names = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN")
+    names = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_MAX")
     try:
-        task, count, first = (int(environment.get(name, "0")) for name in names)
+        task, count, first = (int(environment.get(name, "0")) for name in names[:3])
+        last = int(environment.get(names[3], first + count - 1))
     except ValueError:
-        task, count, first = -1, 0, 0
-    if not 0 <= task - first < count:
+        task, count, first, last = -1, 0, 0, 0
+    if not first <= task <= last or last - first + 1 != count:
         found = ", ".join(f"{name}={environment.get(name)}" for name in names)
         raise InputError(
             f"cannot tell the shard from {found}: the array has gaps; submit it as --array=0-N or give --shard i/n"

@@ -13,7 +13,7 @@ class ServedFile:
     ``heeds_if_range``: whether a range is refused of a file that has changed; ``range_shift``: by how many bytes ranges
     begin too early; ``cut_after``: the connection closes after so many bytes of a body; ``stall_after``: nothing more
     comes after so many; ``failures``: HTTP statuses of the first answers; ``promised_size``: what the answer claims as
-    the size.
+    the size; ``encoding``: what it claims as the compression.
     """
 
     content: bytes
@@ -27,6 +27,7 @@ class ServedFile:
     promised_size: int | None = None
     range_total: int | None = None
     has_length: bool = True
+    encoding: str | None = None
     requests: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -90,6 +91,8 @@ class FileServer:
             request.send_header("Content-Length", str(len(body) if file.promised_size is None else file.promised_size))
         if file.etag:
             request.send_header("ETag", file.etag)
+        if file.encoding:
+            request.send_header("Content-Encoding", file.encoding)
         request.end_headers()
         request.close_connection = True
         if not with_body:

@@ -1,7 +1,11 @@
 """Downloads from servers that cut, stall, fail and lie: what stands under its final name is the whole file."""
 
 import argparse
+import errno
+import fcntl
+import gzip
 import hashlib
+import os
 import signal
 import subprocess
 import time
@@ -54,6 +58,41 @@ def test_the_whole_file_arrives(server: FileServer, target: Path, file: ServedFi
     assert target.read_bytes() == CONTENT
     assert len(file.requests) == num_requests
     assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip"])
+def test_an_archive_that_is_called_compressed_stays_as_it_is(server: FileServer, target: Path, encoding: str) -> None:
+    content = gzip.compress(CONTENT)
+    assert fetch(server, target, ServedFile(content, encoding=encoding, cut_after=3000))
+    assert target.read_bytes() == content
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_will_do(
+    server: FileServer, target: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(file: object, how: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert fetch(server, target, ServedFile(CONTENT))
+    assert target.read_bytes() == CONTENT
+
+
+def test_what_may_have_been_cut_is_not_taken_for_whole(server: FileServer, target: Path) -> None:
+    """An answer without a size ends where the connection does."""
+    cut = ServedFile(CONTENT, has_length=False, cut_after=1000)
+    with pytest.raises(DownloadError, match="does not tell its size"):
+        fetch(server, target, cut)
+    assert not target.exists()
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    with pytest.raises(DownloadError, match="SHA-256 is"):
+        fetch(server, target, cut, sha256=sha256)
+    assert not target.exists()
+    assert fetch(server, target, ServedFile(CONTENT, has_length=False), sha256=sha256)
+    server.files["/list.txt"] = ServedFile(b"http://a/1.tar.gz\nhttp://a/2.tar.gz\n", has_length=False, cut_after=18)
+    with pytest.raises(DownloadError, match="does not tell its size"):
+        Downloader(PATIENCE).fetch_text(f"{server.url}/list.txt")
 
 
 def test_a_file_that_is_there_is_not_asked_for(server: FileServer, target: Path) -> None:
@@ -130,7 +169,7 @@ def test_a_file_that_has_changed_is_begun_anew(server: FileServer, target: Path,
 def test_a_range_that_was_not_asked_for_is_not_taken(server: FileServer, target: Path) -> None:
     leave_part(server, target, CONTENT, 700_000)
     file = ServedFile(CONTENT, range_shift=100, has_length=False)
-    assert fetch(server, target, file)
+    assert fetch(server, target, file, sha256=hashlib.sha256(CONTENT).hexdigest())
     assert target.read_bytes() == CONTENT
 
 
@@ -305,14 +344,24 @@ def test_wrong_shards_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "count", "first", "expected"),
-    [("0", "8", "0", Shard(0, 8)), ("8", "8", "1", Shard(7, 8)), ("5", "2", "3", None), ("x", "2", "0", None)],
+    ("task", "count", "first", "last", "expected"),
+    [
+        ("0", "8", "0", "7", Shard(0, 8)),
+        ("8", "8", "1", "8", Shard(7, 8)),
+        ("8", "8", "1", None, Shard(7, 8)),
+        ("5", "2", "3", "4", None),
+        ("5", "2", "3", None, None),
+        ("x", "2", "0", "1", None),
+        ("0", "4", "0", "6", None),  # 0-6:2: the first of them would pass for 0/4
+        ("2", "4", "0", "6", None),
+    ],
 )
-def test_slurm_arrays_are_shards(task: str, count: str, first: str, expected: Shard | None) -> None:
+def test_slurm_arrays_are_shards(task: str, count: str, first: str, last: str | None, expected: Shard | None) -> None:
     environment = {
         "SLURM_ARRAY_TASK_ID": task,
         "SLURM_ARRAY_TASK_COUNT": count,
         "SLURM_ARRAY_TASK_MIN": first,
+        **({} if last is None else {"SLURM_ARRAY_TASK_MAX": last}),
     }
     if expected is None:
         with pytest.raises(InputError, match="--array"):
