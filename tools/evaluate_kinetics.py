@@ -14,6 +14,7 @@ from videosoft.atomic_files import check_output_folder
 from videosoft.errors import InputError, run_command
 
 OUTPUT_NAMES = ("metrics.json", "predictions.parquet")
+PART_NAMES = "unfinished/part_*.parquet"
 
 
 def main() -> None:
@@ -95,7 +96,8 @@ def _parse_devices(text: str) -> int | str:
 def _prepare_output(arguments: argparse.Namespace) -> Path:
     output_dir = arguments.output or arguments.ckpt_path.parent / f"evaluation_{arguments.split}_{arguments.views}"
     check_output_folder(output_dir)
-    if not arguments.overwrite and any((output_dir / name).exists() for name in OUTPUT_NAMES):
+    is_begun = any(output_dir.glob(PART_NAMES))  # what lies beside them is older, or not all of the results
+    if not (arguments.overwrite or is_begun) and any((output_dir / name).exists() for name in OUTPUT_NAMES):
         raise InputError(f"{output_dir} already holds an evaluation: pass --overwrite, or another --output.")
     return output_dir
 

@@ -1,20 +1,27 @@
 """tools/evaluate_kinetics.py and tools/export_weights.py on a small checkpoint and real files."""
 
+import errno
 import json
+import os
 import runpy
+import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import av
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from videosoft.data import Preprocessing, load_views, normalize_clip
-from videosoft.evaluation import read_predictions
+from videosoft.evaluation import read_predictions, write_predictions
 from videosoft.models import create_checkpoint_card, create_model, load_checkpoint
 from videosoft.training import VideoClassifier, evaluation_parts
+from videosoft.training.callbacks import prediction_writer
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 CLASS_NAMES = ("zebra", "ape")  # not sorted: the order is the checkpoint's
@@ -143,13 +150,25 @@ def test_results_are_not_overwritten_unless_asked(
     assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, "--overwrite") == 0
 
 
-def stop_at_batch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Ctrl-C while the batch of that number is evaluated."""
+def stop_at_batch(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException | None = None) -> None:
+    """An error, or else Ctrl-C, while the batch of that number is evaluated."""
     test_step = VideoClassifier.test_step
 
     def step(self: VideoClassifier, batch: Any, batch_idx: int) -> Any:
         if batch_idx == number:
-            raise KeyboardInterrupt
+            raise error or KeyboardInterrupt
+        return test_step(self, batch, batch_idx)
+
+    monkeypatch.setattr(VideoClassifier, "test_step", step)
+
+
+def terminate_at_batch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """SIGTERM while the batch of that number is evaluated."""
+    test_step = VideoClassifier.test_step
+
+    def step(self: VideoClassifier, batch: Any, batch_idx: int) -> Any:
+        if batch_idx == number:
+            os.kill(os.getpid(), signal.SIGTERM)
         return test_step(self, batch, batch_idx)
 
     monkeypatch.setattr(VideoClassifier, "test_step", step)
@@ -172,23 +191,84 @@ def test_an_interrupted_evaluation_goes_on(
     with monkeypatch.context() as stopped:
         stop_at_batch(stopped, 1)
         assert run_tool(stopped, "evaluate_kinetics.py", *base, tmp_path / "cut") == 130
-    assert "the same command goes on from here" in capsys.readouterr().err
+    assert "the same command, without --overwrite, goes on from here" in capsys.readouterr().err
     assert not (tmp_path / "cut" / "metrics.json").exists()
     with monkeypatch.context() as stopped:
-        stop_at_batch(stopped, 1)
-        assert run_tool(stopped, "evaluate_kinetics.py", *base, tmp_path / "cut") == 130
+        terminate_at_batch(stopped, 0)
+        assert run_tool(stopped, "evaluate_kinetics.py", *base, tmp_path / "cut") == 143
     assert "going on: 2 of 5 videos are evaluated already" in capsys.readouterr().err
     assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, tmp_path / "cut") == 0
     assert "going on: 4 of 5 videos are evaluated already" in capsys.readouterr().err
     for name in ("whole", "cut"):
         assert sorted(path.name for path in (tmp_path / name).iterdir()) == RESULTS
-    tables = [read_predictions(tmp_path / name / "predictions.parquet").rows for name in ("whole", "cut")]
-    assert tables[0].equals(tables[1])
-    metrics = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "cut")]
-    for values in metrics:
-        del values["command"]
-    assert metrics[0] == metrics[1]
-    assert metrics[0]["num_repeated"] == 1
+    assert read_results(tmp_path / "cut") == read_results(tmp_path / "whole")
+    assert read_results(tmp_path / "whole")[1]["num_repeated"] == 1
+
+
+def read_results(folder: Path) -> tuple[pa.Table, dict[str, Any]]:
+    """The table, and metrics.json without the command."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    del metrics["command"]
+    return read_predictions(folder / "predictions.parquet").rows, metrics
+
+
+def test_an_evaluation_that_replaces_another_goes_on(
+    checkpoint: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the disk was full after the first of the results was written."""
+    output = tmp_path / "out"
+    base = ("--ckpt_path", checkpoint, "--data.root", root, "--views", "1x1", "--num_workers", 0, "--batch_size", 2)
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, "--output", tmp_path / "whole") == 0
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, "--output", output) == 0
+    with monkeypatch.context() as stopped:
+        stop_at_batch(stopped, 1)
+        assert run_tool(stopped, "evaluate_kinetics.py", *base, "--output", output, "--overwrite") == 130
+    with monkeypatch.context() as full:
+        error = OSError(errno.ENOSPC, "No space left on device")
+        full.setattr(prediction_writer, "write_evaluation", Mock(side_effect=error))
+        assert run_tool(full, "evaluate_kinetics.py", *base, "--output", output) == 2
+    printed = capsys.readouterr().err
+    assert "going on: 2 of 5 videos are evaluated already" in printed
+    assert "the same command, without --overwrite, goes on from here" in printed
+    assert printed.splitlines()[-1].startswith("error: the disk is full")
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, "--output", output) == 0
+    assert "going on: 4 of 5 videos are evaluated already" in capsys.readouterr().err
+    assert read_results(output) == read_results(tmp_path / "whole")
+    assert sorted(path.name for path in output.iterdir()) == RESULTS
+
+
+def test_videos_that_could_not_be_read_are_tried_again(
+    checkpoint: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ("--ckpt_path", checkpoint, "--data.root", root, "--views", "1x1", "--num_workers", 0, "--batch_size", 2)
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, "--output", tmp_path / "whole") == 0
+    video = root / "val" / "ape" / "b.mp4"
+    content = video.read_bytes()
+    video.write_bytes(b"")
+    with monkeypatch.context() as stopped:
+        stop_at_batch(stopped, 2)
+        assert run_tool(stopped, "evaluate_kinetics.py", *base, "--output", tmp_path / "cut") == 130
+    video.write_bytes(content)
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, "--output", tmp_path / "cut") == 0
+    assert "going on: 3 of 5 videos are evaluated already" in capsys.readouterr().err
+    assert read_results(tmp_path / "cut") == read_results(tmp_path / "whole")
+
+
+def test_an_evaluation_that_did_not_fit_into_memory_goes_on_in_smaller_batches(
+    checkpoint: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ("--ckpt_path", checkpoint, "--data.root", root, "--views", "1x1", "--num_workers", 0)
+    base = (*base, "--output", tmp_path / "out", "--batch_size")
+    for number in (0, 1):
+        with monkeypatch.context() as stopped:
+            stop_at_batch(stopped, number, torch.OutOfMemoryError("CUDA out of memory."))
+            assert run_tool(stopped, "evaluate_kinetics.py", *base, 2) == 2
+        printed = capsys.readouterr().err
+        assert ("is kept" in printed) == (number > 0)
+        assert "try one of 1" in printed.splitlines()[-1]
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, 1) == 0
+    assert "going on: 2 of 5 videos are evaluated already" in capsys.readouterr().err
+    assert read_results(tmp_path / "out")[1]["num_evaluated"] == 3
 
 
 def test_an_interrupted_evaluation_goes_on_with_its_own_settings(
@@ -209,8 +289,23 @@ def test_an_interrupted_evaluation_goes_on_with_its_own_settings(
         assert message in error
         assert "give another --output, or --overwrite to begin anew" in error
 
-    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, "--data.decoder", "pyav") == 2
-    assert "begun with other settings (differing: decoder, batch_size)" in capsys.readouterr().err
+    (tmp_path / "copy").symlink_to(root)
+    elsewhere = ("--data.root", tmp_path / "copy")  # the same place by another name
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, *elsewhere, "--data.decoder", "pyav") == 2
+    assert "begun with other settings (differing: decoder)" in capsys.readouterr().err
+    shutil.copytree(root, tmp_path / "smaller")
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, "--data.root", tmp_path / "smaller") == 2
+    assert "begun with other settings (differing: root)" in capsys.readouterr().err
+    table = read_predictions(part)
+    (parts / "settings.json").rename(tmp_path / "settings.json")
+    expect("is not what an evaluation left")
+    (tmp_path / "settings.json").rename(parts / "settings.json")
+    names = {"class_names": CLASS_NAMES, "checkpoint_hash": table.checkpoint_hash, "protocol": "1x1"}
+    write_predictions(part, table.rows.to_pylist(), **{**names, "checkpoint_hash": "of another one"})
+    expect("is of another evaluation")
+    write_predictions(part, [row | {"video_id": "x"} for row in table.rows.slice(0, 1).to_pylist()], **names)
+    assert run_tool(monkeypatch, "evaluate_kinetics.py", *base, "--batch_size", 2) == 2
+    assert "x was evaluated, but is not in the list of videos" in capsys.readouterr().err
     part.with_suffix(".json").write_text("[]")
     expect("is not what an evaluation left")
     part.write_bytes(b"PAR1")

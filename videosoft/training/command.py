@@ -45,7 +45,7 @@ from videosoft.training.checkpoints import (
 )
 from videosoft.training.classifier import VideoClassifier
 from videosoft.training.configuration import configuration_errors_as_input_errors
-from videosoft.training.console import let_interrupts_through, silence_advertisements
+from videosoft.training.console import end_by_signal_numbers, silence_advertisements
 from videosoft.training.datamodule import KineticsDataModule
 from videosoft.training.fully_sharded import check_sharding
 from videosoft.training.loggers import WandbChoice, create_csv_logger, create_loggers
@@ -262,7 +262,7 @@ class VideosoftCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            with let_interrupts_through():
+            with end_by_signal_numbers():
                 super()._run_subcommand(subcommand)
         except (RuntimeError, OSError, MemoryError) as error:
             if subcommand == "fit":

@@ -1,10 +1,14 @@
-"""What the terminal need not hear from Lightning."""
+"""What the terminal need not hear from Lightning, and how it hears of a signal."""
 
 import contextlib
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
+
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 # The beginnings of advertisements, of what is said at every run and helps nobody, and of what we say ourselves.
 _UNWANTED = (
@@ -25,10 +29,20 @@ def silence_advertisements() -> None:
 
 
 @contextlib.contextmanager
-def let_interrupts_through() -> Iterator[None]:
-    """Make a Ctrl-C in Lightning's hands a KeyboardInterrupt again: it cleans up, and ends with exit code 1."""
+def end_by_signal_numbers() -> Iterator[None]:
+    """Let the exit code tell which signal has ended a run: 128 plus its number.
+
+    Lightning itself cleans up and ends with 1 after Ctrl-C, which is a KeyboardInterrupt again from here on, and with 0
+    after a SIGTERM, as if all had been done.
+    """
     try:
         yield
+    except SIGTERMException:
+        if rank_zero_only.rank != 0:
+            # Lightning kills all processes as soon as one of those that it started has failed.
+            raise SystemExit(0) from None
+        print("\nSIGTERM: ended before all was done", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGTERM) from None
     except SystemExit as end:
         if not isinstance(end.__context__, KeyboardInterrupt):
             raise

@@ -1,7 +1,7 @@
 """Kinetics-layout data for Lightning: which split feeds which stage, and how clips are batched."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -236,10 +236,31 @@ class KineticsDataModule(L.LightningDataModule):
         tensors = {name: batch[name] for name in ("video", "label")}
         return {**batch, **super().transfer_batch_to_device(tensors, device, dataloader_idx)}
 
-    def leave_out_of_test(self, video_ids: Collection[str]) -> None:
-        """Do not evaluate videos of which there are predictions already; the batches of others stay as they are."""
-        listed = self._datasets["test"].records.table.column("video_id").to_pylist()
-        self._done = {number for number, video_id in enumerate(listed) if video_id in video_ids}
+    def leave_out_of_test(self, statuses: Mapping[str, str]) -> int:
+        """Do not evaluate again what an earlier evaluation has; the batches of other videos stay as they are.
+
+        What could not be read then is tried once more, unless the list itself says that it is not there: the disk may
+        have been away.
+
+        Args:
+            statuses: of the videos that it has, by ``video_id``.
+
+        Returns:
+            How many videos are left out.
+
+        Raises:
+            InputError: one of them is not listed.
+        """
+        table = self._datasets["test"].records.table
+        listed = {name: table.column(name).to_pylist() for name in ("video_id", "status")}
+        if unknown := statuses.keys() - set(listed["video_id"]):
+            raise InputError(f"{min(unknown)} was evaluated, but is not in the list of videos")
+        self._done = {
+            number
+            for number, (video_id, status) in enumerate(zip(*listed.values(), strict=True))
+            if statuses.get(video_id) in ("ok", "too_short") or (video_id in statuses and status != "ok")
+        }
+        return len(self._done)
 
     def is_counted(self, role: Literal["val", "test"], batch_idx: int) -> bool:
         """Whether a batch is this process's own: false for one that only keeps it in step with the other processes."""

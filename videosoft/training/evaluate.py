@@ -14,7 +14,7 @@ from videosoft.models import load_checkpoint
 from videosoft.training.callbacks import PredictionWriter
 from videosoft.training.classifier import VideoClassifier
 from videosoft.training.configuration import configuration_errors_as_input_errors
-from videosoft.training.console import let_interrupts_through, silence_advertisements
+from videosoft.training.console import end_by_signal_numbers, silence_advertisements
 from videosoft.training.datamodule import KineticsDataModule
 from videosoft.training.evaluation_parts import EvaluationParts
 from videosoft.training.run_failures import explain_failure
@@ -89,10 +89,12 @@ def evaluate_checkpoint(
     settings = {
         "checkpoint_hash": loaded.metadata["checkpoint_hash"],
         "views": views,
+        "source": source,
+        # The same list may lie beside videos of another size.
+        "root": str(Path(root).resolve() if Path(root).is_dir() else root),
         "split": split,
         "decoder": decoder,
         "short_videos": short_videos,
-        "batch_size": batch_size,
         "versions": {"videosoft": __version__, "torch": torch.__version__},
     }
     parts = EvaluationParts(output_dir, settings, class_names=loaded.class_names)
@@ -112,7 +114,7 @@ def evaluate_checkpoint(
             callbacks=callbacks,
         )
     try:
-        with let_interrupts_through():
+        with end_by_signal_numbers():
             trainer.test(VideoClassifier.from_loaded(loaded), datamodule=data, verbose=False)
     except (RuntimeError, OSError, MemoryError) as error:
         message = explain_failure(error, data)

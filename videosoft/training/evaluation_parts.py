@@ -32,6 +32,7 @@ class EvaluationParts:
     Attributes:
         rows: those of the parts that an earlier evaluation left, with exactly the columns of predictions.parquet.
         repeated: ids of the videos among them whose frames were repeated.
+        is_kept: whether there is something on disk to go on from.
     """
 
     def __init__(self, output_dir: Path, settings: Mapping[str, Any], *, class_names: Sequence[str]) -> None:
@@ -44,6 +45,7 @@ class EvaluationParts:
         self._written_at = time.monotonic()
         self.rows: list[dict[str, Any]] = []
         self.repeated: set[str] = set()
+        self.is_kept = False
 
     def read(self, more_settings: Mapping[str, Any]) -> None:
         """Take up what an earlier evaluation left.
@@ -55,10 +57,11 @@ class EvaluationParts:
             InputError: it had other settings, or its files are damaged.
         """
         self._settings |= more_settings
-        path = self._folder / _SETTINGS_NAME
-        if not path.exists():
+        parts = sorted(self._folder.glob("part_*.parquet"))
+        if not parts:  # nothing to go on with, hence nothing that other settings could contradict
             return
         hint = "give another --output, or --overwrite to begin anew"
+        path = self._folder / _SETTINGS_NAME
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             version, found = content["format_version"], content["settings"]
@@ -69,7 +72,7 @@ class EvaluationParts:
                     f"{self._folder} holds an evaluation that was begun with other settings (differing: "
                     f"{', '.join(differing)}); {hint}"
                 )
-            for part in sorted(self._folder.glob("part_*.parquet")):
+            for part in parts:
                 self._read_part(part, hint)
         except InputError:
             raise
@@ -78,7 +81,7 @@ class EvaluationParts:
 
     def open(self, rank: int) -> None:
         """Get ready to write parts of process ``rank``; all processes must have read before."""
-        self._rank = rank
+        self._rank, self.is_kept = rank, bool(self.rows)
         if rank == 0:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_json(self._folder / _SETTINGS_NAME, {"format_version": FORMAT_VERSION, "settings": self._settings})
@@ -104,6 +107,7 @@ class EvaluationParts:
                 protocol=str(self._settings["views"]),
             )
             self._number += 1
+            self.is_kept = True
             self._new_rows, self._new_repeated = [], []
         self._written_at = time.monotonic()
 
@@ -113,11 +117,20 @@ class EvaluationParts:
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not there, or somebody else's files in it
             self._folder.rmdir()
+        self.is_kept = False
 
     def _read_part(self, path: Path, hint: str) -> None:
         try:
-            self.rows += read_predictions(path).rows.to_pylist()
+            table = read_predictions(path)
         except InputError as error:
             raise InputError(f"{error}; {hint}") from None
+        found = (table.class_names, table.checkpoint_hash, table.protocol)
+        if found != (tuple(self._class_names), self._settings["checkpoint_hash"], self._settings["views"]):
+            raise InputError(f"{path} is of another evaluation; {hint}")
+        # Arrays, not lists: of Python's numbers, some ten times as large, a split of Kinetics has 1.6 GB a process.
+        vectors = {name: iter(table.stack_vectors(name)) for name in ("probabilities", "logits")}
+        for row in table.rows.drop_columns(list(vectors)).to_pylist():
+            is_evaluated = row["status"] == "ok"
+            self.rows.append(row | {name: next(values) if is_evaluated else None for name, values in vectors.items()})
         self.repeated.update(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["repeated"])
         self._number = max(self._number, int(path.stem.split("_")[1]) + 1)

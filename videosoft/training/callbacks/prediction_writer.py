@@ -1,5 +1,6 @@
 """What a test or predict run leaves: predictions.parquet, and after a test its metrics and pictures."""
 
+import contextlib
 import sys
 from collections import Counter
 from pathlib import Path
@@ -48,21 +49,23 @@ class PredictionWriter(L.Callback):
         data = _get_data(trainer)
         manifest_hash = data.describe_data()["manifest_hash"]["test"]
         self._parts.read({"manifest_hash": manifest_hash, "device": trainer.strategy.root_device.type})
+        num_done = data.leave_out_of_test({row["video_id"]: row["status"] for row in self._parts.rows})
         trainer.strategy.barrier()  # nobody writes before all have read
         self._parts.open(trainer.global_rank)
-        if self._parts.rows:
-            data.leave_out_of_test({row["video_id"] for row in self._parts.rows})
+        if num_done and trainer.is_global_zero:
             num_videos = len(data.get_dataset("test"))
-            if trainer.is_global_zero:
-                print(
-                    f"going on: {len(self._parts.rows)} of {num_videos} videos are evaluated already", file=sys.stderr
-                )
+            print(f"going on: {num_done} of {num_videos} videos are evaluated already", file=sys.stderr)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        if self._parts is not None and trainer.testing and not isinstance(exception, InputError):
+        if self._parts is None or not trainer.testing:
+            return
+        with contextlib.suppress(InputError):  # what cannot be written has been said, or is less than a minute's work
             self._parts.write()
-            if trainer.is_global_zero:
-                print("\nWhat is evaluated is kept: the same command goes on from here.", file=sys.stderr)
+        if self._parts.is_kept and trainer.is_global_zero:
+            print(
+                "\nWhat is evaluated is kept: the same command, without --overwrite, goes on from here.",
+                file=sys.stderr,
+            )
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._rows, self._repeated = [], []
