@@ -14,6 +14,7 @@ import yaml
 from lightning_runs import LABELS, run_lightning, write_video
 from torch import nn
 
+from videosoft.data import ClipDraw, TrainingSampler
 from videosoft.evaluation import read_predictions
 from videosoft.models import export_weights, load_checkpoint, write_weight_file
 from videosoft.training.callbacks import FailureLog
@@ -419,3 +420,33 @@ def test_accuracy_is_logged_where_max_steps_ends_an_epoch(
         (row,) = csv.DictReader(file)
     assert row["step"] == "1"
     assert 0 <= float(row["train/top1"]) <= 1
+
+
+def test_accuracy_is_logged_where_the_last_batch_of_an_epoch_is_broken(
+    root: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And before any step that is logged."""
+    (tmp_path / "data").mkdir()
+    names = ("brighter,brighter-{}-0", "darker,darker-{}-0", "darker,empty-{}", "darker,truncated-{}")
+    for split in ("train", "val"):
+        (tmp_path / "data" / split).symlink_to(root / split)
+        rows = [f"{name.format(split)},0,1,{split}" for name in names]
+        (tmp_path / "data" / f"{split}.csv").write_text(
+            "\n".join(["label,youtube_id,time_start,time_end,split", *rows])
+        )
+    seed = next(
+        seed
+        for seed in range(1000)
+        if all({draw.video for draw in deal_last_batch(seed, epoch)} == {2, 3} for epoch in range(2))
+    )
+    arguments = ["--data.root", tmp_path / "data", "--data.batch_size", "2", "--data.seed", str(seed)]
+    arguments += ["--run.output", tmp_path, "--trainer.log_every_n_steps", "50"]
+    assert run_lightning(monkeypatch, "fit", "--config", config, *arguments) == 0
+    with (tmp_path / "tiny" / "version_0" / "metrics.csv").open() as file:
+        assert len([row for row in csv.DictReader(file) if row["train/top1"]]) == 2
+
+
+def deal_last_batch(seed: int, epoch: int) -> list[ClipDraw]:
+    sampler = TrainingSampler(4, 2, seed=seed)
+    sampler.set_epoch(epoch)
+    return list(sampler)[-1]

@@ -87,6 +87,44 @@ def test_two_processes_gather_what_one_does(config: Path, tmp_path: Path, monkey
         torch.testing.assert_close(states[0][f"network.bn1.{name}"], states[1][f"network.bn1.{name}"])
 
 
+def list_videos(root: Path, rows: list[str]) -> None:
+    header = "label,youtube_id,time_start,time_end,split\n"
+    for split in ("train", "val"):
+        (root / f"{split}.csv").write_text(header + "".join(row.format(split=split) for row in rows))
+
+
+def copy_videos(root: Path, copy: Path) -> Path:
+    for split in ("train", "val"):
+        copy.mkdir(exist_ok=True)
+        (copy / split).symlink_to(root / split)
+    return copy
+
+
+GOOD, BROKEN = "brighter,brighter-{split}-0,0,1,{split}\n", "darker,empty-{split},0,1,{split}\n"
+# Each row: the list, clips of a batch, exit code.
+SINGLE = [([GOOD, "darker,darker-{split}-1,0,1,{split}\n"], 1, 0), ([GOOD, BROKEN], 2, 2)]
+
+
+@pytest.mark.parametrize(("rows", "batch_size", "code"), SINGLE)
+def test_batches_of_single_clips_come_to_an_end(
+    rows: list[str],
+    batch_size: int,
+    code: int,
+    root: Path,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    list_videos(copy_videos(root, tmp_path / "data"), rows)
+    path = write_config(config, tmp_path / "single.yaml", [PRECISE], max_epochs=1, num_sanity_val_steps=0)
+    arguments = ["--data.root", tmp_path / "data", "--data.crop", "64", "--data.short_side", "64"]
+    arguments += ["--data.batch_size", batch_size]
+    assert run_lightning(monkeypatch, "fit", "--config", path, *arguments) == code
+    if code:
+        assert "no batch of the epoch has clips enough for batch norm" in capsys.readouterr().err
+
+
 # Each row: callbacks, what the message must say.
 BAD = [
     ([{**PRECISE, "init_args": {"num_batches": 0}}], "num_batches=0 must be at least 1"),

@@ -22,7 +22,12 @@ def test_logged_steps(interval: int, num_steps: int, expected: bool) -> None:
     assert is_logged(trainer, num_steps) == expected
 
 
-def test_clip_rate_counts_all_processes_and_no_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("num_videos", "shape"), [(4, (4, 3, 2, 1, 1)), (2, (2, 2, 3, 2, 1, 1))])
+def test_clip_rate_counts_all_processes_and_no_validation(
+    num_videos: int, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of four clips: of as many videos, or two of each video."""
+    batch: Any = {"video": torch.empty(shape, dtype=torch.uint8), "label": torch.zeros(num_videos)}
     now = 100.0
     monkeypatch.setattr(clip_rate.time, "perf_counter", lambda: now)
     logged: list[dict[str, float]] = []
@@ -41,7 +46,7 @@ def test_clip_rate_counts_all_processes_and_no_validation(monkeypatch: pytest.Mo
     for step, (seconds, validation) in enumerate([(1, 0), (1, 7), (3, 0), (1, 0)], start=1):
         now += seconds
         trainer.global_step = step
-        rate.on_train_batch_end(trainer, module, None, {"label": torch.zeros(4)}, step)  # type: ignore[typeddict-item]
+        rate.on_train_batch_end(trainer, module, None, batch, step)
         rate.on_validation_start(trainer, module)
         now += validation
         rate.on_validation_end(trainer, module)

@@ -237,9 +237,7 @@ class VideoClassifier(L.LightningModule):
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor | None:
         self.step_loss = None
         label = batch["label"]
-        # The failure log lists the broken videos; a single clip left gives batch norm nothing to normalise by.
-        is_enough = len(label) > 1 or (len(label) == 1 and not (batch["failures"] and self._has_batch_norm))
-        num_clips = len(label) if is_enough else 0
+        num_clips = len(label) if self.has_enough_clips(batch) else 0
         if not num_clips:
             if self.trainer.world_size == 1:
                 return None
@@ -260,9 +258,19 @@ class VideoClassifier(L.LightningModule):
         if is_logged(self.trainer, num_steps) or self.trainer.is_last_batch or num_steps == self.trainer.max_steps:
             # Not in the progress bar, which would fetch it from the device at every step.
             self.log("train/loss", self.step_loss, batch_size=max(num_clips, 1))
-            # Every process logs it, whether it had clips or not: the mean over the epoch is taken together.
-            self.log("train/top1", self.train_top1, on_step=False, on_epoch=True, prog_bar=True, batch_size=1)
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        # Not in the step: the epoch's last batch may have no usable clip.
+        self.log("train/top1", self.train_top1, on_step=False, on_epoch=True, prog_bar=True)
+
+    def has_enough_clips(self, batch: ClipBatch) -> bool:
+        """Whether a training batch is trained on; the failure log lists what it lacks.
+
+        A single clip that broken videos leave gives batch norm nothing to normalise by.
+        """
+        num_clips = len(batch["label"])
+        return num_clips > 1 or (num_clips == 1 and not (batch["failures"] and self._has_batch_norm))
 
     def finish_clips(self, batch: ClipBatch) -> Tensor:
         """A training batch's clips, uint8 (N, C, T, H, W), with what the workers have left to the device done."""

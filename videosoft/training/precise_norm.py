@@ -26,7 +26,7 @@ class PreciseBatchNorm(L.Callback):
 
     Raises:
         InputError: at the fit's start, when ``num_batches`` is not positive, or a callback that averages weights
-            comes after this one.
+            comes after this one; at a validation, when no batch of the training has usable clips enough.
     """
 
     def __init__(self, num_batches: int = 200) -> None:
@@ -81,7 +81,14 @@ def _iterate_clips(trainer: L.Trainer, pl_module: VideoClassifier) -> Iterator[T
     assert isinstance(data, KineticsDataModule)
     loader = data.create_training_loader(epoch=trainer.current_epoch)
     while True:
+        is_any_enough = False
         for batch in loader:
-            if len(batch["label"]) > 1:
+            if pl_module.has_enough_clips(batch):
+                is_any_enough = True
                 batch["video"] = batch["video"].to(pl_module.device)
                 yield pl_module.normalize(pl_module.finish_clips(batch))
+        if not is_any_enough:
+            raise InputError(
+                "PreciseBatchNorm: no batch of the epoch has clips enough for batch norm, since videos are broken or "
+                f"missing: a larger data.batch_size than {data.batch_size} leaves more in each."
+            )

@@ -46,7 +46,9 @@ class ClipRate(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: ClipBatch, batch_idx: int
     ) -> None:
-        num_clips = len(batch["label"]) * trainer.world_size
+        # (B, R, C, T, H, W) where each video brings several clips
+        num_repeats = batch["video"].shape[1] if batch["video"].ndim == 6 else 1
+        num_clips = len(batch["label"]) * num_repeats * trainer.world_size
         self._epoch.num_clips += num_clips
         self._logged.num_clips += num_clips
         if is_logged(trainer, trainer.global_step):

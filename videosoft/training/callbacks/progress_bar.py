@@ -14,7 +14,7 @@ _SECONDS_BETWEEN_DRAWINGS = 1.0
 
 
 class TrainingProgressBar(TQDMProgressBar):
-    """Lightning's bar with the loss and the epoch's rate, drawn anew twice a second at most.
+    """Lightning's bar with the loss and the epoch's rate, drawn anew once a second at most.
 
     The loss is fetched from the device when it is shown, and only then: that waits for the step, which a GPU should not
     do at each.
