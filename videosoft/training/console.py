@@ -38,7 +38,7 @@ def end_by_signal_numbers() -> Iterator[None]:
     try:
         yield
     except SIGTERMException:
-        if rank_zero_only.rank != 0:
+        if getattr(rank_zero_only, "rank", 0) != 0:
             # Lightning kills all processes as soon as one of those that it started has failed.
             raise SystemExit(0) from None
         print("\nSIGTERM: ended before all was done", file=sys.stderr)
