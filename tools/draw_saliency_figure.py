@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from videosoft.errors import InputError, run_command
+from videosoft.printable import fit_terminal
 
 
 def create_parser() -> argparse.ArgumentParser:
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clips, records = [], []
     for explained in Explainer(models, method, layers, policy, device).explain(videos):
         if isinstance(explained, FailedVideo):
-            print(f"{explained.status}: {explained.video.path}: {explained.reason}")
+            print(fit_terminal(f"{explained.status}: {explained.video.path}: {explained.reason}"))
             continue
         outcome = describe_video(models, explained)
         tubes = [tube.tube.cpu().numpy() for tube in explained.tubes]

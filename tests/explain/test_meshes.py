@@ -1,5 +1,6 @@
 """Surfaces of tubes: where they lie, what they enclose, and what a 3-D viewer finds in the files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +90,18 @@ def test_the_picture_shows_both_signs(tmp_path: Path, num_frames: int, num_panel
     for column in np.array_split(pixels, num_panels, axis=1):
         assert ((column[..., 0] - column[..., 2]) > 60).sum() > 500
         assert ((column[..., 2] - column[..., 0]) > 60).sum() > 500
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0), (3, 41, 51), (2, 101, 202)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_picture_loses_no_single_voxel(tmp_path: Path, place: tuple[int, int, int], sign: int) -> None:
+    """Not even of a tube that is thinned out in all directions."""
+    figure = create_figure(40, 102, 203)
+    tube = np.zeros((40, 102, 203), np.float32)
+    tube[place] = 2 * sign
+    write_tube_picture(tmp_path / "tube.png", replace(figure, panels=(replace(figure.panels[0], tube=tube),)))
+    with Image.open(tmp_path / "tube.png") as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    warmth = (pixels[..., 0] - pixels[..., 2])[150:]  # below the warning, which is red
+    assert (sign * warmth > 60).any()
+    assert not (sign * warmth < -60).any()

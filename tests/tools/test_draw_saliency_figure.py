@@ -58,7 +58,7 @@ def test_wrong_input_ends_in_one_message(
     tmp_path: Path, changes: dict[str, str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "growing").mkdir()
-    (tmp_path / "growing" / "torn.mp4").write_text("torn")
+    (tmp_path / "growing" / "torn \udcff\x1b[31m.mp4").write_text("torn")
     options = {
         "--softpool": str(ASSETS / "r3d50_softpool_demo.ckpt"),
         "--videos": str(tmp_path / "growing"),
@@ -67,5 +67,7 @@ def test_wrong_input_ends_in_one_message(
     }
     options["--output"] = str(tmp_path / options["--output"])
     assert run_tool(*(part for option in options.items() for part in option)) == 2
-    assert message in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert "\x1b" not in printed.out
     assert not (tmp_path / "figure.png").exists()

@@ -3,6 +3,7 @@
 trimesh and scikit-image are imported where they work: who draws overlays need not wait for them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,7 +32,8 @@ LEVEL_SHARE = 0.5
 TIME_LENGTH = 1.5
 BACKDROP_GAP = 0.01
 
-# The picture: a tube of more voxels than these is thinned out, since matplotlib draws each triangle by itself.
+# The picture: a tube of more voxels than these is thinned out, since matplotlib draws each triangle by itself; a single
+# voxel then counts as a whole block, rather than be lost.
 MAX_PICTURE_SIDES = (24, 40, 40)
 DPI = 150
 PANEL_INCHES, MARGIN, LINE_HEIGHT = 3.4, 0.15, 0.17
@@ -98,7 +100,7 @@ def write_mesh(path: Path, tube: npt.NDArray[np.float32], frames: npt.NDArray[np
 def write_tube_picture(path: Path, clip_figure: ClipFigure) -> None:
     """Write the surfaces of all panels side by side as PNG, at :data:`LEVEL_SHARE` of the limit of their colour scale.
 
-    The first and the last frame stand at their places in time. The file appears only when it is complete.
+    The first and the last frame stand at their places in time, the surfaces are drawn over both. The file appears only when it is complete.
     """
     write_png(path, _draw_tubes(clip_figure))
 
@@ -186,16 +188,25 @@ def _draw_panel(
         (left, MARGIN / figure_height, panel_width, PANEL_INCHES / figure_height), projection="3d"
     )
     steps = [-(-side // largest) for side, largest in zip(tube.shape, MAX_PICTURE_SIDES, strict=True)]
-    thin = tube[:: steps[0], :: steps[1], :: steps[2]]
-    surfaces = find_surfaces(thin, level)
+    surfaces = find_surfaces(_thin_out(tube, steps), level)
     # In the axes: time to the right and back, x to the viewer, y up.
     for t in (num_frames - 1, 0):
         _draw_frame(axes, clip_figure.frames[t], float(t))
+    # By the mean depth of each, as Matplotlib orders them, a frame would hide what lies before it.
+    axes.computed_zorder = False
+    triangles: list[npt.NDArray[np.float64]] = []
+    colors: list[npt.NDArray[np.float64]] = []
     for surface in surfaces:
         color = np.array(POSITIVE_OUTER if surface.level > 0 else NEGATIVE_OUTER) / 255
-        t, y, x = (surface.vertices * steps).T
-        triangles = np.stack([t, x, height - 1 - y], axis=1)[surface.faces]
-        axes.add_collection3d(Poly3DCollection(triangles, facecolors=(*color, 0.55), linewidths=0, shade=True))
+        t, y, x = (surface.vertices * steps + (np.array(steps) - 1) / 2).T
+        triangles.append(np.stack([t, x, height - 1 - y], axis=1)[surface.faces])
+        colors.append(np.tile([*color, 0.55], (len(surface.faces), 1)))
+    if surfaces:
+        # Both signs at once: of one collection the triangles are drawn from the back to the front.
+        tube_surface = Poly3DCollection(
+            np.concatenate(triangles), facecolors=np.concatenate(colors), linewidths=0, shade=True
+        )
+        axes.add_collection3d(tube_surface)
     axes.set_xlim(0, num_frames - 1 if num_frames > 1 else 1)
     axes.set_ylim(0, width - 1)
     axes.set_zlim(0, height - 1)
@@ -208,6 +219,15 @@ def _draw_panel(
     axes.set_yticks([])
     axes.set_zticks([])
     return len(surfaces)
+
+
+def _thin_out(tube: npt.NDArray[np.float32], steps: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Return of each block of ``steps`` voxels the value with the largest |M|: what reaches a level still does."""
+    padded = np.pad(tube, [(0, -side % step) for side, step in zip(tube.shape, steps, strict=True)])
+    (t, height, width), (step_t, step_y, step_x) = padded.shape, steps
+    blocks = padded.reshape(t // step_t, step_t, height // step_y, step_y, width // step_x, step_x)
+    largest, smallest = blocks.max(axis=(1, 3, 5)), blocks.min(axis=(1, 3, 5))
+    return np.where(largest >= -smallest, largest, smallest)
 
 
 def _draw_frame(axes: Any, frame: npt.NDArray[np.uint8], t: float) -> None:
