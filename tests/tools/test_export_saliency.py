@@ -395,6 +395,24 @@ def test_a_prediction_that_b_lacks_is_reported(assets: Path, tmp_path: Path) -> 
     assert {outcome.status for outcome in outcomes} == {"target_missing"}
 
 
+def test_a_prediction_against_itself_costs_the_video(assets: Path, tmp_path: Path) -> None:
+    """Which video is predicted to be of the class that all are set against is known only when the network has run."""
+    arguments = ["--ckpt_path", assets / "a.ckpt", "--compare", assets / "b.ckpt", "--videos", assets / "videos"]
+    arguments += ["--outputs", "npz", "--target", "Archery"]
+    assert run_tool(*arguments, "--output", tmp_path / "plain") == 0
+    predicted = {video.video_id: video.models[0].prediction for video in read_export(tmp_path / "plain").videos}
+    arguments = ["--ckpt_path", assets / "a.ckpt", "--videos", assets / "videos", "--outputs", "npz"]
+    assert len(predicted) == 2
+    for versus in CLASSES:
+        output = tmp_path / versus
+        same = [name for name, prediction in predicted.items() if prediction == versus]
+        assert run_tool(*arguments, "--versus", versus, "--output", output) == (2 if len(same) == 2 else 0)
+        outcomes = {video.video_id: video for video in read_export(output).videos}
+        assert [name for name in predicted if outcomes[name].status == "target_missing"] == same
+        assert all(outcomes[name].versus == versus for name in set(predicted) - set(same))
+        assert all("a.ckpt" in outcomes[name].reason for name in same)
+
+
 @pytest.mark.parametrize("compare", [False, True])
 def test_all_kinds_of_files(assets: Path, tmp_path: Path, compare: bool) -> None:
     arguments = ["--ckpt_path", assets / "a.ckpt", "--videos", assets / "videos" / "Archery", "--output", tmp_path]

@@ -9,7 +9,22 @@ from torch import Tensor
 
 from videosoft.errors import InputError
 
-__all__ = ["ClassScore", "Target", "create_score_weights", "resolve_targets", "score_logits"]
+__all__ = [
+    "ClassAgainstItselfError",
+    "ClassScore",
+    "Target",
+    "create_score_weights",
+    "resolve_targets",
+    "score_logits",
+]
+
+
+class ClassAgainstItselfError(InputError):
+    """A class is to be told apart from itself; ``clips`` are the numbers of the clips in their batch."""
+
+    def __init__(self, message: str, clips: Sequence[int]) -> None:
+        super().__init__(message)
+        self.clips = tuple(clips)
 
 
 @dataclass(frozen=True)
@@ -35,7 +50,8 @@ class ClassScore:
 def resolve_targets(logits: Tensor, targets: Sequence[Target] | None) -> list[ClassScore]:
     """Return the score of each clip, its classes known: logits is (N, K), None stands for N predictions.
 
-    Raises InputError for another number of targets than clips, a class out of range, and a class against itself.
+    Raises InputError for another number of targets than clips and for a class out of range, and its subclass
+    ClassAgainstItselfError where ``versus`` is the class itself, such as that of a prediction.
     """
     num_clips, num_classes = logits.shape
     if targets is None:
@@ -55,9 +71,12 @@ def resolve_targets(logits: Tensor, targets: Sequence[Target] | None) -> list[Cl
             versus = int(others.argmax())
         if versus is not None:
             _check_class(versus, num_classes)
-            if versus == index:
-                raise InputError(f"class {index} against itself has a score of 0: name another class to compare with")
         scores.append(ClassScore(index, versus))
+    if clips := [number for number, score in enumerate(scores) if score.index == score.versus]:
+        index = scores[clips[0]].index
+        raise ClassAgainstItselfError(
+            f"class {index} against itself has a score of 0: name another class to compare with", clips
+        )
     return scores
 
 

@@ -23,7 +23,7 @@ from videosoft.explain.export.target_policy import TargetMissingError, TargetPol
 from videosoft.explain.export.video_list import ListedVideo
 from videosoft.explain.methods import SaliencyMethod
 from videosoft.explain.methods.method import NotFiniteError
-from videosoft.explain.targets import Target
+from videosoft.explain.targets import ClassAgainstItselfError, Target
 from videosoft.explain.tube import SaliencyTube
 
 __all__ = ["ExplainedVideo", "Explainer", "FailedVideo"]
@@ -119,19 +119,26 @@ class Explainer:
                     except TargetMissingError as error:
                         outcomes[place] = FailedVideo(videos[place], "target_missing", str(error))
                         del tubes[place]
-            if not tubes:
-                break
-            pixels = torch.cat([loaded[place][1] for place in tubes]).to(self.device)  # (N, 3, T, H, W), uint8
-            batch = normalize_clip(pixels, model.preprocessing.mean, model.preprocessing.std)
-            try:
-                found = self.method(model.loaded.network, batch, [targets[place] for place in tubes], layer)
-            except NotFiniteError as error:
+            while tubes:
                 places = list(tubes)
-                names = ", ".join(str(videos[places[number]].path) for number in error.clips)
-                raise InputError(f"{error} ({model.path}, {names})") from error
-            for place, clip, tube in zip(tubes, batch, found, strict=True):
-                tubes[place].append(tube)
-                clips[place].append(clip)
+                pixels = torch.cat([loaded[place][1] for place in places]).to(self.device)  # (N, 3, T, H, W), uint8
+                batch = normalize_clip(pixels, model.preprocessing.mean, model.preprocessing.std)
+                try:
+                    found = self.method(model.loaded.network, batch, [targets[place] for place in places], layer)
+                except NotFiniteError as error:
+                    names = ", ".join(str(videos[places[number]].path) for number in error.clips)
+                    raise InputError(f"{error} ({model.path}, {names})") from error
+                except ClassAgainstItselfError as error:
+                    # Known only when the network has run: the others are explained once more without these.
+                    for place in (places[number] for number in error.clips):
+                        reason = f"the class that {model.path} is asked about is the one to compare it with"
+                        outcomes[place] = FailedVideo(videos[place], "target_missing", reason)
+                        del tubes[place]
+                    continue
+                for place, clip, tube in zip(places, batch, found, strict=True):
+                    tubes[place].append(tube)
+                    clips[place].append(clip)
+                break
 
         for place, video_tubes in tubes.items():
             info, pixels, _ = loaded[place]
