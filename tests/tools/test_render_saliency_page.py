@@ -86,6 +86,24 @@ def test_page_of_an_export(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert len(read_content(page)["clips"]) == 1
 
 
+def test_a_class_may_be_spelled_otherwise(folder: Path, tmp_path: Path) -> None:
+    """The same network twice, of which one calls its classes otherwise: both are right about the same videos."""
+    respelled = ("(Archery)", "Basketball_Dunk", "Billiard's")
+    names = ("Archery", "Basketball Dunk", "Billiards")
+    other = write_checkpoint(tmp_path / "respelled.ckpt", class_names=respelled)
+    for name in respelled:
+        write_video(tmp_path / "videos" / name / "clip.mp4")
+    for a, b in ((folder / "a.ckpt", other), (other, folder / "a.ckpt")):
+        arguments = ("--compare", b, "--videos", tmp_path / "videos", "--outputs", "npz", "frames", "--target", "label")
+        output = tmp_path / a.stem
+        assert not run_tool("export_saliency", "--ckpt_path", a, *arguments, "--output", output)
+        assert run_tool("render_saliency_page", output) == 0
+        clips = read_content(output / "page.html")["clips"]
+        assert {clip["label"] for clip in clips} == set(names if b == other else respelled)
+        assert sorted(clip["outcome"] for clip in clips) == ["both_right", "both_wrong", "both_wrong"]
+        assert all(clip["predictions"][0] == clip["predictions"][1] for clip in clips)
+
+
 def test_predictions_give_labels_and_figures(folder: Path, tmp_path: Path) -> None:
     ids = ["known", "unknown", *(f"other_{number}" for number in range(8))]
     a = write_table(tmp_path / "a.parquet", dict.fromkeys(ids, CLASSES[0]))

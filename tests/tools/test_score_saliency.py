@@ -185,6 +185,16 @@ def test_two_variants_with_seeds(assets: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(table.columns["insertion", "B", "B"], alone.columns["insertion", "A", "A"], rtol=1e-4)
 
 
+def test_a_class_may_be_spelled_otherwise(assets: Path, tmp_path: Path) -> None:
+    respelled = ("Bil'liards", "Diving", "(Archery)", "Basketball_")
+    write_checkpoint(tmp_path / "b.ckpt", seed=3, class_names=respelled)
+    for name, path in (("plain", assets / "b.ckpt"), ("respelled", tmp_path / "b.ckpt")):
+        assert run_tool(assets, tmp_path / name, compare=path) == 0
+    plain, other = (read_scores(tmp_path / name / "scores.parquet")[0] for name in ("plain", "respelled"))
+    assert_equal_tables(plain, other)
+    assert np.nansum(plain.columns["correct", "B", ""]) > 0  # and there is something to get wrong
+
+
 def test_an_interrupted_run_goes_on(
     assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from videosoft.data import match_class_names
 from videosoft.errors import InputError
 
-__all__ = ["ClassOverlap", "compare_class_lists", "find_class", "parse_class"]
+__all__ = ["ClassOverlap", "compare_class_lists", "find_class", "match_class", "parse_class"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ClassOverlap:
 
 def compare_class_lists(first: Sequence[str], second: Sequence[str]) -> ClassOverlap:
     """Return what two lists of class names share; names that differ only in ``_'()`` are one class."""
-    found = {name: _match(name, second) for name in first}
+    found = {name: match_class(name, second) for name in first}
     taken = set(found.values())
     return ClassOverlap(
         shared=tuple(name for name, index in found.items() if index is not None),
@@ -31,12 +31,20 @@ def compare_class_lists(first: Sequence[str], second: Sequence[str]) -> ClassOve
     )
 
 
+def match_class(name: str, class_names: Sequence[str]) -> int | None:
+    """Return the index of a class by its name, spelled exactly or but for ``_'()``; None where none or several fit."""
+    try:
+        return match_class_names([name], class_names).labels[0]
+    except InputError:
+        return None
+
+
 def find_class(name: str, class_names: Sequence[str], *, owner: str) -> int:
     """Return the index of a class by its name, spelled exactly or but for ``_'()``.
 
     Raises InputError with the nearest names of ``owner`` (a checkpoint, for the message) when it has none such.
     """
-    index = _match(name, class_names)
+    index = match_class(name, class_names)
     if index is not None:
         return index
     lower_case = {known.lower(): known for known in class_names}
@@ -61,10 +69,3 @@ def parse_class(text: str, class_names: Sequence[str], *, owner: str) -> str:
             raise InputError(f"target {index} is out of range: {owner} has classes 0..{len(class_names) - 1}")
         return class_names[index]
     return class_names[find_class(text, class_names, owner=owner)]
-
-
-def _match(name: str, class_names: Sequence[str]) -> int | None:
-    try:
-        return match_class_names([name], class_names).labels[0]
-    except InputError:
-        return None

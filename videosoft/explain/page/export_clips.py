@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from videosoft.errors import InputError
+from videosoft.explain.class_names import match_class
 from videosoft.explain.export import SavedExport, VideoOutcome
 from videosoft.explain.page.content import PageClip, PageModel
 from videosoft.explain.rendering import read_frame_grid
@@ -63,12 +64,17 @@ def iterate_clips(export: SavedExport, labels: Mapping[str, str] | None = None) 
     """Read frames and maps of one finished video after the other.
 
     The label of a video is that of ``labels`` (by video id) where it has one, else the export's own where that is a
-    class of the first model: the name of a folder need not be.
+    class of the first model: the name of a folder need not be. Classes are spelled as the first model has them.
 
     Raises:
         InputError: a file is missing or damaged.
     """
-    class_names = set(_get(export, "checkpoints")[0].get("class_names", []))
+    class_names = _get_class_names(export)
+
+    def spell(name: str) -> str | None:
+        index = match_class(name, class_names)
+        return None if index is None else class_names[index]
+
     for video in list_shown_videos(export):
         saved = [read_saliency(export.folder / name) for kind, name in sorted(video.files.items()) if _is_map(kind)]
         if len(saved) != len(video.models):
@@ -76,12 +82,12 @@ def iterate_clips(export: SavedExport, labels: Mapping[str, str] | None = None) 
                 f"{export.folder} has {len(saved)} maps of {video.video_id} for {len(video.models)} models"
             )
         frames = read_frame_grid(export.folder / video.files["frames"], _find_size(saved))
-        own_label = video.label if video.label in class_names else None
+        known_label = (labels or {}).get(video.video_id)
         yield PageClip(
             video_id=video.video_id,
-            label=(labels or {}).get(video.video_id, own_label),
+            label=spell(video.label) if known_label is None else spell(known_label) or known_label,
             target=video.target + (f" against {video.versus}" if video.versus else ""),
-            predictions=tuple((said.prediction, said.probability) for said in video.models),
+            predictions=tuple((spell(said.prediction) or said.prediction, said.probability) for said in video.models),
             frames=frames,
             tubes=tuple(one.tube for one in saved),
             fps=video.clip_fps,
@@ -97,6 +103,14 @@ def _is_map(kind: str) -> bool:
 def _find_size(saved: list[SavedSaliency]) -> tuple[int, int, int]:
     num_frames, height, width = np.shape(saved[0].tube)
     return num_frames, height, width
+
+
+def _get_class_names(export: SavedExport) -> list[str]:
+    first = _get(export, "checkpoints")[0]
+    class_names = first.get("class_names") if isinstance(first, dict) else None
+    if not isinstance(class_names, list):
+        raise InputError(f"the manifest of {export.folder} does not name the classes of its first checkpoint")
+    return [str(name) for name in class_names]
 
 
 def _get(export: SavedExport, key: str) -> list[Any]:

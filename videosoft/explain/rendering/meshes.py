@@ -100,7 +100,8 @@ def write_mesh(path: Path, tube: npt.NDArray[np.float32], frames: npt.NDArray[np
 def write_tube_picture(path: Path, clip_figure: ClipFigure) -> None:
     """Write the surfaces of all panels side by side as PNG, at :data:`LEVEL_SHARE` of the limit of their colour scale.
 
-    The first and the last frame stand at their places in time, the surfaces are drawn over both. The file appears only when it is complete.
+    The first and the last frame stand at their places in time, the surfaces are drawn over both. The file appears only
+    when it is complete.
     """
     write_png(path, _draw_tubes(clip_figure))
 
@@ -194,8 +195,7 @@ def _draw_panel(
         _draw_frame(axes, clip_figure.frames[t], float(t))
     # By the mean depth of each, as Matplotlib orders them, a frame would hide what lies before it.
     axes.computed_zorder = False
-    triangles: list[npt.NDArray[np.float64]] = []
-    colors: list[npt.NDArray[np.float64]] = []
+    triangles, colors = [], []
     for surface in surfaces:
         color = np.array(POSITIVE_OUTER if surface.level > 0 else NEGATIVE_OUTER) / 255
         t, y, x = (surface.vertices * steps + (np.array(steps) - 1) / 2).T

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from videosoft.errors import InputError
+from videosoft.explain.class_names import match_class
 from videosoft.explain.methods import SaliencyMethod
 from videosoft.explain.saliency_files import SavedSaliency
 from videosoft.explain.scores.baselines import Baseline, create_baseline
@@ -138,10 +139,11 @@ class ClipScorer:
         fresh = self._explain_fresh(inputs, targets)
 
         scores = []
+        # The name of a folder need not be a class: then nobody knows.
+        is_known = match_class(label_name, self.subjects[0].class_names) is not None
         for subject, saliency in zip(self.subjects, saliencies, strict=True):
-            # The name of a folder need not be a class: then nobody knows.
-            is_known = label_name in self.subjects[0].class_names
-            is_right = float(subject.class_names[saliency.prediction] == label_name) if is_known else float("nan")
+            true_class = match_class(label_name, subject.class_names)
+            is_right = float(saliency.prediction == true_class) if is_known else float("nan")
             probability = float(saliency.probabilities[saliency.target])
             scores.append(Score("correct", subject.name, "", is_right))
             scores.append(Score("probability", subject.name, "", probability))

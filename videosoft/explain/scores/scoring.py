@@ -15,7 +15,7 @@ from videosoft import __version__
 from videosoft.atomic_files import check_output_folder, write_json
 from videosoft.data import ShortVideoError, VideoDecodeError
 from videosoft.errors import InputError
-from videosoft.explain.class_names import parse_class
+from videosoft.explain.class_names import match_class, parse_class
 from videosoft.explain.export.models import resolve_device
 from videosoft.explain.methods import SaliencyMethod
 from videosoft.explain.methods.method import NotFiniteError
@@ -251,14 +251,16 @@ class SaliencyScoring:
             target = video.label_name
         elif target == "prediction":
             target = self._subjects[0].class_names[self._scorer.predict(clip)]
+        targets = []
         for subject in self._subjects:
-            if target not in subject.class_names:
+            index = match_class(target, subject.class_names)
+            if index is None:
                 return fail("target_missing", f"{subject.model.path} has no class {target!r}")
+            targets.append(index)
         boxes: VideoBoxes | None = self._boxes.get(video.video_id)
         mask = None
         if boxes is not None:
             mask = create_box_mask(boxes, clip.frames, clip.frame_size, self._subjects[0].preprocessing)
-        targets = [subject.class_names.index(target) for subject in self._subjects]
         saved = {name: read_saliency(path) for name, path in video.maps.items()}
         try:
             scored = self._scorer.score(video.video_id, clip, targets, video.label_name, mask, saved)
