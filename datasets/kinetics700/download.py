@@ -81,6 +81,8 @@ class Downloader:
         self.patience = patience
         self.on_bytes = on_bytes
         self.stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._responses: set[urllib3.BaseHTTPResponse] = set()  # those being read
         self._pool = urllib3.PoolManager(
             retries=urllib3.Retry(total=None, connect=0, read=0, status=0, other=0, redirect=5),
             timeout=urllib3.Timeout(connect=patience.stall_seconds, read=patience.stall_seconds),
@@ -140,8 +142,12 @@ class Downloader:
             raise DownloadError(f"{url}: not UTF-8 text") from None
 
     def stop(self) -> None:
-        """End all waits and transfers, from another thread."""
+        """End all waits and transfers, from another thread: also those of which nothing comes any more."""
         self.stopped.set()
+        with self._lock:
+            for response in self._responses:
+                with contextlib.suppress(OSError, ValueError, RuntimeError):  # it has just ended by itself
+                    response.shutdown()
 
     def _retry(self, fetch: Callable[[], None], count_bytes: Callable[[], int], url: str) -> None:
         num_failures = 0
@@ -184,8 +190,14 @@ class Downloader:
                 if response.status in (408, 429) or response.status >= 500:
                     raise _RetryableError(reason, _read_retry_after(response.headers))
                 raise DownloadError(f"{url}: {reason}")
+            with self._lock:
+                self._responses.add(response)
+            if self.stopped.is_set():
+                raise DownloadError(f"{url}: stopped")
             yield response
         finally:
+            with self._lock:
+                self._responses.discard(response)
             response.close()  # not kept alive: the rest of a broken answer must not become the next answer's begin
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:

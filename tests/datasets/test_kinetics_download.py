@@ -8,6 +8,7 @@ import hashlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -329,6 +330,27 @@ def test_an_ended_download_goes_on_where_it_was(server: FileServer, tmp_path: Pa
     assert (tmp_path / "train" / "k700_train_001.tar.gz").read_bytes() == CONTENT + b"k700_train_001.tar.gz"
     assert slow.requests[-1]["Range"] == f"bytes={arrived}-"
     assert len(server.files["/700_2020/train/k700_train_000.tar.gz"].requests) == 1
+
+
+def test_a_silent_server_is_not_waited_for_when_stopped(server: FileServer, target: Path) -> None:
+    """Ctrl-C stops the downloader; here the server stays silent for 30 seconds, and patience lasts for longer."""
+    server.files["/a.tar.gz"] = ServedFile(CONTENT, stall_after=1000)
+    has_begun, errors = threading.Event(), []
+    downloader = Downloader(Patience(stall_seconds=120), on_bytes=lambda num_bytes: has_begun.set())
+
+    def run() -> None:
+        try:
+            downloader.fetch_file(f"{server.url}/a.tar.gz", target)
+        except DownloadError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert has_begun.wait(60)
+    downloader.stop()
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    assert [error.rpartition(": ")[2] for error in errors] == ["stopped"]
 
 
 def test_shards_are_disjoint_and_complete() -> None:
