@@ -13,6 +13,7 @@ from videosoft.errors import InputError
 __all__ = ["check_output_folder", "replace_when_done", "write_json"]
 
 _TEMPORARY_PREFIX = ".unfinished-"
+_NUM_ATTEMPTS = 200
 
 
 @contextlib.contextmanager
@@ -48,6 +49,20 @@ def check_output_folder(path: Path) -> None:
     Raises:
         InputError: the folder cannot be made or written to, or is a file.
     """
+    for attempt in range(_NUM_ATTEMPTS):
+        try:
+            _try_folder(path)
+            return
+        except OSError as error:
+            # The processes of a run look at the same moment: what one has made, another may make or remove.
+            if isinstance(error, FileExistsError | FileNotFoundError) and attempt + 1 < _NUM_ATTEMPTS:
+                continue
+            raise InputError(
+                f"output folder {path} cannot be used: {error.strerror or error}; name another folder"
+            ) from error
+
+
+def _try_folder(path: Path) -> None:
     made: list[Path] = []
     try:
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
@@ -57,10 +72,6 @@ def check_output_folder(path: Path) -> None:
             made.append(folder)
         with tempfile.TemporaryFile(dir=path):
             pass
-    except OSError as error:
-        raise InputError(
-            f"output folder {path} cannot be used: {error.strerror or error}; name another folder"
-        ) from error
     finally:
         for folder in reversed(made):
             with contextlib.suppress(OSError):

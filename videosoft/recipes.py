@@ -90,9 +90,11 @@ def _read_extends(config: Path) -> list[str]:
         raise InputError(f"config {config} cannot be read: {error}") from error
     except yaml.YAMLError as error:
         raise InputError(f"config {config} is not YAML: {error}") from error
-    if content is not None and not isinstance(content, dict):
+    if content is None:
+        raise InputError(f"config {config} is empty: it must hold sections (model, data, ...).")
+    if not isinstance(content, dict):
         raise InputError(f"config {config} must hold sections (model, data, ...), not a {type(content).__name__}.")
-    run = (content or {}).get("run")
+    run = content.get("run")
     extends = run.get("extends") if isinstance(run, dict) else None
     if extends is None:
         return []

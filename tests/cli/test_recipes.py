@@ -104,6 +104,7 @@ MISTAKES = [
     ("run: {extends: [loop.yaml]}", r"goes in a circle: over\.yaml -> loop\.yaml -> over\.yaml"),
     ("run: {extends: ['../../../etc/passwd']}", r"neither a file beside it"),
     ("- a", r"over\.yaml must hold sections \(model, data, \.\.\.\), not a list"),
+    ("# nothing yet", r"over\.yaml is empty: it must hold sections"),
     ("a: [", r"over\.yaml is not YAML: .*line 1"),
     ("a: \xff", r"over\.yaml cannot be read"),
     ("!!python/object/apply:os.system ['true']", r"over\.yaml is not YAML"),

@@ -160,6 +160,12 @@ BAD_ARGUMENTS = [
     (["--trainer.max_epochs", "0"], r"max_epochs=0 trains nothing"),
     (["--trainer.max_steps", "0"], r"max_steps=0 trains nothing"),
     (["--trainer.val_check_interval", "1000"], r"val_check_interval=1000 .* an epoch has 3 \(12 videos, 4 clips"),
+    (["--trainer.accumulate_grad_batches", "0"], r"accumulate_grad_batches=0: must be more than 0"),
+    (["--trainer.check_val_every_n_epoch", "0"], r"check_val_every_n_epoch=0: must be more than 0"),
+    (["--trainer.val_check_interval", "0"], r"val_check_interval=0: must be more than 0"),
+    (["--trainer.precision", "bf16-true"], r"bf16-true is not known here.* choose 32-true, bf16-mixed or 16-mixed"),
+    (["--trainer.accelerator", "tpu"], r"error: .*torch_xla"),
+    (["--data.batch_size", "1"], r"does not take clips of 8 x 32 x 32 in batches of 1: Expected more than 1 value"),
     (["--trainer.accumulate_grad_batches", "4"], r"accumulate_grad_batches=4 .* an epoch has 3"),
 ]
 

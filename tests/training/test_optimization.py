@@ -120,18 +120,33 @@ def test_an_epoch_is_what_a_bare_loop_makes_of_it(root: Path, num_accumulated: i
         assert torch.equal(ours, expected), name
 
 
+# Each row: clips of a batch as asked for, accumulated batches, clips of a batch of 12 videos, the rate for 32 is 0.01.
+SCALED = [(4, 2, 4, 0.0025), (100, 1, 12, 0.00375)]
+
+
+@pytest.mark.parametrize(("batch_size", "num_accumulated", "num_clips", "rate"), SCALED)
 def test_the_scaled_learning_rate_is_printed_with_its_numbers(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    batch_size: int,
+    num_accumulated: int,
+    num_clips: int,
+    rate: float,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    arguments = ("--model.reference_batch_size", "32", "--trainer.accumulate_grad_batches", "2")
+    arguments = ("--model.reference_batch_size", "32", "--trainer.accumulate_grad_batches", num_accumulated)
+    arguments = (*arguments, "--data.batch_size", batch_size)
     last = tmp_path / "tiny" / "version_0" / "checkpoints" / "last.ckpt"
     with caplog.at_level("INFO"):
         assert run_lightning(monkeypatch, "fit", "--config", config, "--run.output", tmp_path, *arguments) == 0
-    assert "learning rate 0.01 x 8 / 32 = 0.0025: a step has 8 clips (4 a batch x 2 accumulated x 1 devices)" in (
-        caplog.text
-    )
+    total = num_clips * num_accumulated
+    assert (
+        f"learning rate 0.01 x {total} / 32 = {rate}: a step has {total} clips "
+        f"({num_clips} a batch x {num_accumulated} accumulated x 1 devices)"
+    ) in caplog.text
     (state,) = torch.load(last, weights_only=True)["optimizer_states"]
-    assert math.isclose(state["param_groups"][0]["initial_lr"], 0.0025)
+    assert math.isclose(state["param_groups"][0]["initial_lr"], rate)
 
 
 def test_a_training_is_not_resumed_with_other_parameter_groups(

@@ -195,13 +195,16 @@ class VideoClassifier(L.LightningModule):
         try:
             with torch.device("meta"):
                 network = create_model(config.name, num_classes=len(data.class_names), **config.to_model_kwargs())
-                network.eval()(torch.empty(1, 3, size.num_frames, size.crop, size.crop))
+                clip = torch.empty(1, 3, size.num_frames, size.crop, size.crop)
+                network.eval()(clip)
+                if data.batch_size == 1:
+                    network.train()(clip)  # a map of 1 x 1 x 1 of a single clip is nothing for batch norm
         except InputError:
             raise
         except (RuntimeError, TypeError, ValueError) as error:
             raise InputError(
                 f"{config.name} with {config.to_model_kwargs()} does not take clips of {size.num_frames} x "
-                f"{size.crop} x {size.crop}: {error}"
+                f"{size.crop} x {size.crop} in batches of {data.batch_size}: {error}"
             ) from error
         if not self.is_resumed:
             config.load_pretrained(network, data.class_names, check_only=True)
@@ -343,9 +346,8 @@ class VideoClassifier(L.LightningModule):
             raise InputError(f"model.optimizer: {error}") from error
         check_optimizer(optimizer, self.trainer)
         if self.reference_batch_size is not None:
-            scale_learning_rate(
-                optimizer, self.trainer, batch_size=self._datamodule.batch_size, reference=self.reference_batch_size
-            )
+            batch_size = self._datamodule.count_batch_clips()
+            scale_learning_rate(optimizer, self.trainer, batch_size=batch_size, reference=self.reference_batch_size)
         if math.isinf(self.trainer.estimated_stepping_batches):
             raise InputError("the training has no end: set trainer.max_epochs or trainer.max_steps.")
         num_steps = int(self.trainer.estimated_stepping_batches)

@@ -50,7 +50,7 @@ from videosoft.training.datamodule import KineticsDataModule
 from videosoft.training.fully_sharded import check_sharding
 from videosoft.training.loggers import WandbChoice, create_csv_logger, create_loggers
 from videosoft.training.precision import use_float16_on_cpu
-from videosoft.training.run_checks import check_limits, check_same_recipe, check_training
+from videosoft.training.run_checks import check_limits, check_precision, check_same_recipe, check_training
 from videosoft.training.run_failures import explain_failure
 from videosoft.training.trainer import Trainer
 from videosoft.training.unknown_keys import NearestKeysParser
@@ -254,6 +254,7 @@ class VideosoftCLI(LightningCLI):
             )
         use_float16_on_cpu(trainer, configured.get("precision"))
         assert self.subcommand is not None
+        check_precision(trainer)
         check_limits(trainer, self.datamodule, self.subcommand)
         if is_fit:
             check_sharding(trainer, compile_mode=self.model.compile_mode)

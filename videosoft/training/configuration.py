@@ -10,7 +10,7 @@ from videosoft.errors import InputError
 
 @contextmanager
 def configuration_errors_as_input_errors() -> Iterator[None]:
-    """While a Trainer is made: an unknown accelerator, a device that is not there, a precision that does not exist.
+    """While a Trainer is made: a device or its package that is not there, a precision that does not exist.
 
     Raises:
         InputError: with Lightning's message.
@@ -19,5 +19,5 @@ def configuration_errors_as_input_errors() -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (MisconfigurationException, ValueError, TypeError) as error:
+    except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
         raise InputError(str(error)) from error

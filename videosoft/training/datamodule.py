@@ -188,6 +188,12 @@ class KineticsDataModule(L.LightningDataModule):
             "coverage": {role: self._counts[role] for role in self._datasets},
         }
 
+    def count_batch_clips(self) -> int:
+        """Clips of a training batch in each process: ``batch_size``, or fewer where there are fewer videos."""
+        world_size = self.trainer.world_size if self.trainer else 1
+        num_videos = min(self.batch_size // self.num_repeats, len(self._datasets["train"]) // world_size)
+        return num_videos * self.num_repeats
+
     def train_dataloader(self) -> ResumableLoader:
         self._train_loader = self._create_training_loader(persistent_workers=self.num_workers > 0)
         if self._loader_state is not None:

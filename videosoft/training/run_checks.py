@@ -19,9 +19,13 @@ def check_training(trainer: L.Trainer, classifier: VideoClassifier, data: Kineti
     """See that a training has an end, steps, and an optimiser.
 
     Raises:
-        InputError: it has not; it shall overfit batches; a step takes more of them than an epoch has; or validations
-            never come.
+        InputError: it has not; it shall overfit batches; a step takes no batch, or more than an epoch has; or
+            validations never come.
     """
+    for name in ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval"):
+        value = getattr(trainer, name)
+        if isinstance(value, int | float) and value <= 0:
+            raise InputError(f"trainer.{name}={value}: must be more than 0.")
     if trainer.max_epochs == 0 or trainer.max_steps == 0:
         name = "max_epochs" if trainer.max_epochs == 0 else "max_steps"
         raise InputError(f"trainer.{name}=0 trains nothing: set at least 1, or leave it out.")
@@ -56,6 +60,22 @@ def check_training(trainer: L.Trainer, classifier: VideoClassifier, data: Kineti
         raise InputError(
             f"trainer.val_check_interval={interval} batches lie between validations, and {epoch}: choose fewer, or "
             "count over epochs with trainer.check_val_every_n_epoch=null."
+        )
+
+
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+
+def check_precision(trainer: L.Trainer) -> None:
+    """See that weights are float32, which clips become on the device.
+
+    Raises:
+        InputError: they would be of another type.
+    """
+    if trainer.precision not in _PRECISIONS:
+        raise InputError(
+            f"trainer.precision: {trainer.precision} is not known here, weights stay float32: choose "
+            f"{', '.join(_PRECISIONS[:-1])} or {_PRECISIONS[-1]}."
         )
 
 
