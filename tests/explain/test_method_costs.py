@@ -85,7 +85,8 @@ CASES = [
     # The clip itself and eight boxes.
     ("occlusion", {"window": (4, 16, 16), "stride": (4, 16, 16)}, "input", 1 + 8, 0),
     ("rise", {"num_masks": 10}, "input", 1 + 10, 0),
-    ("extremal_perturbation", {"num_steps": 3}, "input", 1 + 3, 3),
+    # The clip itself, the blurred one, three steps.
+    ("extremal_perturbation", {"num_steps": 3}, "input", 1 + 1 + 3, 3),
 ]
 
 

@@ -131,12 +131,14 @@ def test_rise_shows_all_clips_the_same_masks() -> None:
     assert not torch.allclose(changed.map, one[0].map)
 
 
-def test_extremal_perturbation_keeps_the_part_that_matters() -> None:
+@pytest.mark.parametrize("unit", [1.0, 0.01, 100.0])
+def test_extremal_perturbation_keeps_the_part_that_matters(unit: float) -> None:
+    """Whatever the unit of the logits: the score is up to 86 of them."""
     clip = create_clips(1, 3, 8, 16, 16).sign()  # a texture, of which the blur leaves nothing
     strength = torch.full((8, 16, 16), -0.01)
     strength[2:6, 4:10, 6:12] = 0.2  # 144 of 2048 cells
     method = create_method("extremal_perturbation", area=144 / 2048, grid=(8, 16, 16), num_steps=150)
-    (tube,) = method(FieldNetwork(clip[0] * strength), clip, [Target(0)])
+    (tube,) = method(FieldNetwork(unit * clip[0] * strength), clip, [Target(0)])
     mask = tube.map
     assert float(mask.min()) >= 0
     assert float(mask.max()) <= 1
