@@ -249,6 +249,17 @@ def test_where_files_may_lie(tmp_path: Path, file: str, found: bool) -> None:
     )
 
 
+def test_accents_may_be_written_either_way(tmp_path: Path) -> None:
+    """Some file systems take names apart: e and an accent instead of one letter."""
+    together, apart = "caf\u00e9", "cafe\u0301"
+    touch(tmp_path / "val" / apart / "abc_000001_000011.mp4")
+    text = f"label,youtube_id,time_start,time_end,split\n{together},abc,1,11,val\n"
+    [record] = read_annotations(tmp_path, "val", annotations=write_list(tmp_path, "val.csv", text)).records
+    assert (record.status, record.label_name) == ("ok", together)
+    folders = read_annotations(tmp_path, "val", class_names=[together], annotation_format="class_folders")
+    assert [(record.status, record.label_name) for record in folders.records] == [("ok", together)]
+
+
 def test_folder_named_exactly_comes_first(tmp_path: Path) -> None:
     for name in ("arm wrestling", "arm_wrestling", "arm'wrestling"):
         touch(tmp_path / "val" / name / "x_000000_000010.mp4")

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,8 +33,11 @@ class ClassMatch:
 
 
 def normalize_class_name(name: str) -> str:
-    """``massaging_persons_head`` and ``massaging person's head`` -> ``massaging persons head``."""
-    return " ".join(name.translate(_STRIPPED).split())
+    """``massaging_persons_head`` and ``massaging person's head`` -> ``massaging persons head``.
+
+    Accents become parts of their letters (NFC): folders that were copied from a Mac have them beside the letters.
+    """
+    return " ".join(unicodedata.normalize("NFC", name).translate(_STRIPPED).split())
 
 
 def match_class_names(
