@@ -48,7 +48,7 @@ from videosoft.training.configuration import configuration_errors_as_input_error
 from videosoft.training.console import end_by_signal_numbers, silence_advertisements
 from videosoft.training.datamodule import KineticsDataModule
 from videosoft.training.fully_sharded import check_sharding
-from videosoft.training.loggers import WandbChoice, create_csv_logger, create_loggers
+from videosoft.training.loggers import MetricsCsvLogger, WandbChoice, create_csv_logger, create_loggers
 from videosoft.training.precision import use_float16_on_cpu
 from videosoft.training.run_checks import check_limits, check_precision, check_same_recipe, check_training
 from videosoft.training.run_failures import explain_failure
@@ -198,18 +198,24 @@ class VideosoftCLI(LightningCLI):
             # The network has its weights: Lightning need not read the file again, which it takes for one of its own.
             self.config_init[self.subcommand]["ckpt_path"] = None
 
-    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        self._prepare_data_and_network()
+    def _create_csv_logger(self) -> MetricsCsvLogger:
+        """The logger that knows the run's folder, which is free and can be written to, and is not made yet."""
         run = self._subconfig["run"]
-        name = run["name"]
-        csv_logger = create_csv_logger(run["output"], name, run["version"])
-        run_dir = self._run_dir = Path(csv_logger.log_dir)
+        logger = create_csv_logger(run["output"], run["name"], run["version"])
+        run_dir = Path(logger.log_dir)
         # Only the first process of a run writes; it may have done so before the others look.
         if getattr(rank_zero_only, "rank", 0) == 0 and run_dir.exists() and any(run_dir.iterdir()):
             raise InputError(
                 f"{run_dir} exists and is not empty: choose another --run.version, or leave it out for a new one."
             )
         check_output_folder(run_dir)
+        return logger
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        self._prepare_data_and_network()
+        run = self._subconfig["run"]
+        csv_logger = self._create_csv_logger()
+        run_dir = self._run_dir = Path(csv_logger.log_dir)
         # Only a fit is worth more than the CSV; the other verbs write their results as files.
         is_fit = self.subcommand == "fit"
         loggers = create_loggers(

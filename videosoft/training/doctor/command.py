@@ -18,6 +18,13 @@ from videosoft.training.doctor.environment import check_environment
 from videosoft.training.doctor.findings import Finding, summarize_findings
 from videosoft.training.doctor.memory import estimate_largest_batch, find_available_bytes
 from videosoft.training.doctor.speed import TrainingProbe, judge_feeding
+from videosoft.training.run_checks import check_limits, check_training
+
+# What says how long the run lasts, of Lightning's trainer.
+_LENGTHS = (
+    *("max_epochs", "max_steps", "overfit_batches", "accumulate_grad_batches"),
+    *("limit_train_batches", "limit_val_batches", "val_check_interval", "check_val_every_n_epoch"),
+)
 
 
 class DoctorCLI(VideosoftCLI):
@@ -38,6 +45,7 @@ class DoctorCLI(VideosoftCLI):
                 devices=configured["devices"],
                 num_nodes=configured["num_nodes"],
                 precision=configured["precision"],
+                **{name: configured[name] for name in _LENGTHS},
                 logger=False,
                 enable_checkpointing=False,
                 enable_progress_bar=False,
@@ -63,6 +71,11 @@ class DoctorCLI(VideosoftCLI):
         if self._loaded is not None:
             yield Finding("ok", "checkpoint", f"{len(self._loaded.class_names)} classes, those of the data, by name")
         data = self.datamodule
+        for topic, check in (("run's folder", self._create_csv_logger), ("training", self._check_training)):
+            try:
+                check()
+            except InputError as error:
+                yield Finding("FAIL", topic, str(error))
         for role in ("train", "val"):
             yield from check_coverage(role, data.get_dataset(role))
         options = self._subconfig["doctor"]
@@ -86,6 +99,10 @@ class DoctorCLI(VideosoftCLI):
             num_devices=self.trainer.num_devices,
             shares_cores=probe.device.type == "cpu",
         )
+
+    def _check_training(self) -> None:
+        check_limits(self.trainer, self.datamodule, "fit")
+        check_training(self.trainer, self.model, self.datamodule)
 
     def _judge_batch(self, probe: TrainingProbe) -> Finding:
         data, config = self.datamodule, self.model.network_config
