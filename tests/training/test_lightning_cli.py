@@ -456,3 +456,14 @@ def deal_last_batch(seed: int, epoch: int) -> list[ClipDraw]:
     sampler = TrainingSampler(4, 2, seed=seed)
     sampler.set_epoch(epoch)
     return list(sampler)[-1]
+
+
+def test_stopping_early_by_a_metric_that_is_none_is_said_with_those_that_are(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    callbacks = [{"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": {"monitor": "val/top1"}}]
+    arguments = ["--run.output", tmp_path, "--trainer.callbacks", json.dumps(callbacks)]
+    assert run_lightning(monkeypatch, "fit", "--config", config, *arguments) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: Early stopping conditioned on metric `val/top1` which is not available.")
+    assert "`val/1x1_top1`" in last

@@ -342,6 +342,10 @@ def run_lightning_cli(cli: type[VideosoftCLI] = VideosoftCLI) -> None:
         raise
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
+    except RuntimeError as error:
+        if not str(error).startswith("Early stopping conditioned on metric"):
+            raise
+        raise InputError(str(error)) from error
     except ValueError as error:
         # Lightning says by a plain ValueError, too, which option it does not like.
         if "/lightning/" not in Path(traceback.extract_tb(error.__traceback__)[-1].filename).as_posix():
