@@ -59,10 +59,11 @@ def _read_segment(row: dict[str, str], where: str) -> Segment:
         if problem := find_name_problem(names[column]):
             raise InputError(f"{where}: {column} {problem}: {names[column]!r}")
     try:
-        start, end = int(float(row["time_start"])), int(float(row["time_end"]))
+        times = [float(row["time_start"]), float(row["time_end"])]
+        start, end = map(int, times)
     except (TypeError, ValueError, OverflowError):
-        start, end = 0, 0
-    if not 0 <= start < end < 1_000_000:
+        times, start, end = [], 0, 0
+    if not 0 <= start < end < 1_000_000 or times != [start, end]:
         found = f"{row['time_start']!r} to {row['time_end']!r}"
         raise InputError(f"{where}: expected whole seconds 0 <= time_start < time_end < 1000000, got {found}")
     name = f"{names['youtube_id']}_{start:06d}_{end:06d}.mp4"

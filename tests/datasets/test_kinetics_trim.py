@@ -114,6 +114,8 @@ def test_the_command_cuts_what_is_there_and_lists_the_rest(tmp_path: Path) -> No
         (HEADER + "a,b,0,10,\n", ":2: split is empty"),
         (HEADER + "a,b,10,10,train\n", ":2: expected whole seconds"),
         (HEADER + "a,b,x,10,train\n", ":2: expected whole seconds"),
+        (HEADER + "a,b,0.5,10,train\n", ":2: expected whole seconds"),
+        (HEADER + "a,b,0,10.25,train\n", ":2: expected whole seconds"),
         (HEADER + "a,b,0\n", ":2:"),
         (HEADER + "a,b,0,inf,train\n", ":2: expected whole seconds"),
         (HEADER + "a,b,0,10,train\na,b,0,10,train\n", ":3: train/a/b_000000_000010.mp4 comes a second time"),
