@@ -28,6 +28,7 @@ FAILURES = [
     (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
     (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "fewer --data.num_workers"),
     (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error."), "--shm-size"),
+    (RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated."), "^SIGTERM, .* has ended one that"),
     (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
 ]
 

@@ -1,4 +1,4 @@
-"""What ends a run though its input is right, in words that say what to do: memory, disk, workers."""
+"""What ends a run though its input is right, in words that say what to do: memory, disk, workers, SIGTERM."""
 
 import errno
 from pathlib import Path
@@ -40,6 +40,8 @@ def explain_failure(
             "in halves; batch norm sees fewer clips at once), on a GPU --trainer.precision bf16-mixed, or fewer "
             "frames; `lightning doctor` says what fits"
         )
+    elif "DataLoader worker" in text and "signal: Terminated" in text:
+        message = "SIGTERM, as a scheduler sends it to all processes of a job, has ended one that loads videos"
     elif "DataLoader worker" in text:
         message = (
             f"a process that loads videos has died ({first_line[:200]}), most often for want of main memory or of "
