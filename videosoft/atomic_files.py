@@ -1,6 +1,7 @@
 """Files that are either complete or absent, and output folders that are known to be usable before the work begins."""
 
 import contextlib
+import glob
 import json
 import os
 import tempfile
@@ -10,7 +11,7 @@ from typing import Any
 
 from videosoft.errors import InputError
 
-__all__ = ["check_output_folder", "replace_when_done", "write_json"]
+__all__ = ["check_output_folder", "remove_unfinished", "replace_when_done", "write_json"]
 
 _TEMPORARY_PREFIX = ".unfinished-"
 _NUM_ATTEMPTS = 200
@@ -34,6 +35,13 @@ def replace_when_done(path: Path) -> Iterator[Path]:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
+            temporary_path.unlink()
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what runs that were killed while they wrote ``path`` left of it; none must be writing it now."""
+    for temporary_path in path.parent.glob(f"{_TEMPORARY_PREFIX}*-{glob.escape(path.name)}"):
+        if temporary_path.name.removeprefix(_TEMPORARY_PREFIX).removesuffix(f"-{path.name}").isdecimal():
             temporary_path.unlink()
 
 

@@ -171,6 +171,20 @@ def test_overwriting_removes_only_what_the_manifest_lists(tmp_path: Path) -> Non
     assert folder.begin_video("/videos/other.mp4", "other", SUFFIXES)[0] == "other-2"
 
 
+@pytest.mark.parametrize("options", [{"overwrite": True}, {"resume": True}])
+def test_what_a_killed_run_was_writing_is_removed(tmp_path: Path, options: dict[str, bool]) -> None:
+    folder = open_folder(tmp_path)
+    export_video(folder, "/videos/clip.mp4")
+    _, files = folder.begin_video("/videos/[other].mp4", "[other]", SUFFIXES)
+    left = [".unfinished-123-manifest.json", *(f".unfinished-77-{name}" for name in files.values())]
+    foreign = [".unfinished-123-notes.txt", f".unfinished-mine-{files['npz']}", f"unfinished-77-{files['npz']}"]
+    for name in (*left, *foreign):
+        (tmp_path / name).touch()
+    open_folder(tmp_path, **options)
+    present = {file.name for file in tmp_path.iterdir()}
+    assert present & {*left, *foreign} == set(foreign)
+
+
 HOSTILE = [{"files": {"npz": name}} for name in ("../precious", "/etc/passwd", "..", "", "a\\b", 7)]
 
 

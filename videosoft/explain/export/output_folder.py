@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from videosoft.atomic_files import write_json
+from videosoft.atomic_files import remove_unfinished, write_json
 from videosoft.errors import InputError
 from videosoft.explain.export.outcomes import VideoOutcome
 
@@ -98,10 +98,13 @@ class OutputFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             for file in self._old_files:
                 file.unlink(missing_ok=True)
+                remove_unfinished(file)
+            remove_unfinished(self.path / MANIFEST_NAME)
             unfinished = [outcome for outcome in self.videos.values() if not self._is_finished(outcome)]
             for names in (*self._begun.values(), *(outcome.files.values() for outcome in unfinished)):
                 for name in names:
                     (self.path / name).unlink(missing_ok=True)
+                    remove_unfinished(self.path / name)
         except OSError as error:
             raise InputError(f"output folder {self.path} cannot be made ready: {error.strerror}") from error
         for outcome in unfinished:
