@@ -21,7 +21,7 @@ from shards import Shard, find_default_shard, parse_shard, select_shard
 
 from videosoft.errors import InputError
 
-PATIENCE = Patience(stall_seconds=0.3, num_retries=2, first_wait_seconds=0.001)
+PATIENCE = Patience(stall_seconds=1.0, num_retries=2, first_wait_seconds=0.001)
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 
 
