@@ -54,6 +54,7 @@ def test_a_sound_run(config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
         (["--data.num_frames", "100"], "none of 12 training videos could be used"),
         (["--model.network.name", "r3d51"], "unknown model 'r3d51'. Did you mean r3d50"),
         (["--run.output", "/dev/null"], "FAIL  run's folder     output folder /dev/null/"),
+        (["--trainer.precision", "bf16-true"], "FAIL  precision        trainer.precision: bf16-true is not known"),
         (["--trainer.max_epochs", "0"], "FAIL  training         trainer.max_epochs=0 trains nothing"),
         (["--trainer.limit_val_batches", "0.001"], "FAIL  training         trainer.limit_val_batches=0.001 of"),
     ],

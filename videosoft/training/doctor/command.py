@@ -18,7 +18,7 @@ from videosoft.training.doctor.environment import check_environment
 from videosoft.training.doctor.findings import Finding, summarize_findings
 from videosoft.training.doctor.memory import estimate_largest_batch, find_available_bytes
 from videosoft.training.doctor.speed import TrainingProbe, judge_feeding
-from videosoft.training.run_checks import check_limits, check_training
+from videosoft.training.run_checks import check_limits, check_precision, check_training
 
 # What says how long the run lasts, of Lightning's trainer.
 _LENGTHS = (
@@ -63,11 +63,15 @@ class DoctorCLI(VideosoftCLI):
 
     def _examine(self) -> Iterator[Finding]:
         yield from check_environment(self.trainer.strategy.root_device.type)
-        try:
-            self._prepare_data_and_network()
-        except InputError as error:
-            yield Finding("FAIL", "data and network", str(error))
-            return
+        for topic, prepare in (
+            ("precision", lambda: check_precision(self.trainer)),
+            ("data and network", self._prepare_data_and_network),
+        ):
+            try:
+                prepare()
+            except InputError as error:  # without it there is nothing to try out
+                yield Finding("FAIL", topic, str(error))
+                return
         if self._loaded is not None:
             yield Finding("ok", "checkpoint", f"{len(self._loaded.class_names)} classes, those of the data, by name")
         data = self.datamodule
