@@ -51,7 +51,7 @@ from videosoft.training.fully_sharded import check_sharding
 from videosoft.training.loggers import MetricsCsvLogger, WandbChoice, create_csv_logger, create_loggers
 from videosoft.training.precision import use_float16_on_cpu
 from videosoft.training.run_checks import check_limits, check_precision, check_same_recipe, check_training
-from videosoft.training.run_failures import explain_failure
+from videosoft.training.run_failures import failures_as_input_errors
 from videosoft.training.trainer import Trainer
 from videosoft.training.unknown_keys import NearestKeysParser
 
@@ -268,20 +268,9 @@ class VideosoftCLI(LightningCLI):
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
-        try:
-            with end_by_signal_numbers():
-                super()._run_subcommand(subcommand)
-        except (RuntimeError, OSError, MemoryError) as error:
-            if subcommand == "fit":
-                num_accumulated = self.trainer.accumulate_grad_batches
-                message = explain_failure(
-                    error, self.datamodule, num_accumulated=num_accumulated, run_dir=self._run_dir
-                )
-            else:
-                message = explain_failure(error, self.datamodule)
-            if message is None:
-                raise
-            raise InputError(message) from error
+        run_dir = self._run_dir if subcommand == "fit" else None
+        with failures_as_input_errors(self.trainer, self.datamodule, run_dir=run_dir), end_by_signal_numbers():
+            super()._run_subcommand(subcommand)
 
     def _create_checkpointers(self, run_dir: Path) -> list[L.Callback]:
         configured = self._subconfig["trainer"]

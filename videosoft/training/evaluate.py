@@ -9,7 +9,6 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 
 from videosoft._version import __version__
 from videosoft.data import DecoderName, Preprocessing, VideoStorage
-from videosoft.errors import InputError
 from videosoft.models import load_checkpoint
 from videosoft.training.callbacks import PredictionWriter
 from videosoft.training.classifier import VideoClassifier
@@ -17,7 +16,7 @@ from videosoft.training.configuration import configuration_errors_as_input_error
 from videosoft.training.console import end_by_signal_numbers, silence_advertisements
 from videosoft.training.datamodule import KineticsDataModule
 from videosoft.training.evaluation_parts import EvaluationParts
-from videosoft.training.run_failures import explain_failure
+from videosoft.training.run_failures import failures_as_input_errors
 
 
 def evaluate_checkpoint(
@@ -113,11 +112,5 @@ def evaluate_checkpoint(
             enable_model_summary=False,
             callbacks=callbacks,
         )
-    try:
-        with end_by_signal_numbers():
-            trainer.test(VideoClassifier.from_loaded(loaded), datamodule=data, verbose=False)
-    except (RuntimeError, OSError, MemoryError) as error:
-        message = explain_failure(error, data)
-        if message is None:
-            raise
-        raise InputError(message) from error
+    with failures_as_input_errors(trainer, data, run_dir=None), end_by_signal_numbers():
+        trainer.test(VideoClassifier.from_loaded(loaded), datamodule=data, verbose=False)

@@ -1,15 +1,35 @@
 """What ends a run though its input is right, in words that say what to do: memory, disk, workers, SIGTERM."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import lightning as L
 import torch
 
+from videosoft.errors import InputError
 from videosoft.training.checkpoints import find_newest_checkpoint
 from videosoft.training.datamodule import KineticsDataModule
 
 _MEMORY_WORDS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "Cannot allocate memory")
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def failures_as_input_errors(trainer: L.Trainer, data: KineticsDataModule, *, run_dir: Path | None) -> Iterator[None]:
+    """While a trainer runs: what :func:`explain_failure` knows of.
+
+    Raises:
+        InputError: with its message.
+    """
+    try:
+        yield
+    except (RuntimeError, OSError, MemoryError) as error:
+        message = explain_failure(error, data, num_accumulated=trainer.accumulate_grad_batches, run_dir=run_dir)
+        if message is None:
+            raise
+        raise InputError(message) from error
 
 
 def explain_failure(
