@@ -56,6 +56,10 @@ def test_a_sound_run(config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
         (["--run.output", "/dev/null"], "FAIL  run's folder     output folder /dev/null/"),
         (["--trainer.precision", "bf16-true"], "FAIL  precision        trainer.precision: bf16-true is not known"),
         (["--trainer.max_epochs", "0"], "FAIL  training         trainer.max_epochs=0 trains nothing"),
+        (
+            ["--trainer.strategy", "fsdp2", "--trainer.precision", "16-mixed"],
+            "FAIL  training         trainer.precision: 16-",
+        ),
         (["--trainer.limit_val_batches", "0.001"], "FAIL  training         trainer.limit_val_batches=0.001 of"),
     ],
 )

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import lightning as L
 import torch
-from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
@@ -62,6 +61,9 @@ class PreciseBatchNorm(L.Callback):
         network.eval()
 
     def _update(self, trainer: L.Trainer, network: nn.Module, clips: Iterator[Tensor]) -> None:
+        # Here, since fvcore.nn compiles a loss of its own when imported, which prints a warning of torch.jit.
+        from fvcore.nn.precise_bn import get_bn_modules, update_bn_stats
+
         layers = get_bn_modules(network)
         buffers = [(layer.running_mean, layer.running_var) for layer in layers]
         progress = "tqdm" if trainer.is_global_zero and trainer.progress_bar_callback is not None else None

@@ -9,6 +9,7 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 
+from videosoft.atomic_files import replace_when_done
 from videosoft.data import ClipBatch
 from videosoft.errors import InputError
 from videosoft.spreadsheets import guard_cell
@@ -81,7 +82,10 @@ class FailureLog(L.Callback):
         if log_dir is not None:
             path = Path(log_dir) / "failures.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("w", newline="", encoding="utf-8") as file:
+            with (
+                replace_when_done(path) as temporary_path,
+                temporary_path.open("w", newline="", encoding="utf-8") as file,
+            ):
                 writer = csv.DictWriter(file, ["status", "path", "reason"], extrasaction="ignore")
                 writer.writeheader()
                 for sample in self._failures.values():

@@ -18,6 +18,8 @@ from videosoft.training.doctor.environment import check_environment
 from videosoft.training.doctor.findings import Finding, summarize_findings
 from videosoft.training.doctor.memory import estimate_largest_batch, find_available_bytes
 from videosoft.training.doctor.speed import TrainingProbe, judge_feeding
+from videosoft.training.fully_sharded import check_sharding
+from videosoft.training.precision import use_float16_on_cpu
 from videosoft.training.run_checks import check_limits, check_precision, check_training
 
 # What says how long the run lasts, of Lightning's trainer.
@@ -40,17 +42,21 @@ class DoctorCLI(VideosoftCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         configured = dict(self._subconfig["trainer"])
         with configuration_errors_as_input_errors():
-            return L.Trainer(
+            trainer = L.Trainer(
                 accelerator=configured["accelerator"],
                 devices=configured["devices"],
                 num_nodes=configured["num_nodes"],
                 precision=configured["precision"],
+                strategy=configured["strategy"],
+                callbacks=self._find_configured("callbacks"),
                 **{name: configured[name] for name in _LENGTHS},
                 logger=False,
                 enable_checkpointing=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
             )
+        use_float16_on_cpu(trainer, configured["precision"])
+        return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
         findings = []
@@ -106,6 +112,7 @@ class DoctorCLI(VideosoftCLI):
 
     def _check_training(self) -> None:
         check_limits(self.trainer, self.datamodule, "fit")
+        check_sharding(self.trainer, compile_mode=self.model.compile_mode)
         check_training(self.trainer, self.model, self.datamodule)
 
     def _judge_batch(self, probe: TrainingProbe) -> Finding:
