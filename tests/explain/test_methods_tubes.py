@@ -95,7 +95,7 @@ def test_r3d50_tube_is_gradient_times_activation(pool: str) -> None:
     assert tube.residual < 1e-5
     assert tube.logit == pytest.approx(float(logits[0, 3].detach()), abs=1e-5)
     assert tube.warnings == ("one map for the whole clip: T' = 1",)
-    assert torch.equal(tube.tube[0], tube.tube[15])
+    torch.testing.assert_close(tube.tube[0], tube.tube[15])
 
 
 def change_network(**attributes: object) -> nn.Module:
