@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Make one HTML page of a saliency export: clips by who is right, maps of A, B and A - B under one scrubber.
+"""Make one HTML page of a saliency export: clips by who is right, the maps of each under one scrubber.
+
+Of one model, or of two with their difference, A - B:
 
   python tools/export_saliency.py --ckpt_path A.ckpt --compare B.ckpt --data.root /data/kinetics700 --target label \\
       --output saliency
@@ -31,8 +33,8 @@ def create_parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="predictions of A, and of B, for labels and for figures of all videos: predictions.parquet, or what "
-        "tools/compare_predictions.py reads",
+        help="predictions of the model, or of A and of B, for labels and for figures of all videos: "
+        "predictions.parquet, or what tools/compare_predictions.py reads",
     )
     parser.add_argument("--title", help="heading of the page")
     parser.add_argument("--max_clips", type=parse_positive, metavar="N", help="show only the first N clips")

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from videosoft.arguments import parse_positive
 from videosoft.atomic_files import check_output_folder
 from videosoft.errors import InputError
 
@@ -67,7 +68,7 @@ def _create_parser() -> argparse.ArgumentParser:
         "--video", type=Path, nargs="+", required=True, metavar="PATH", help="files, or folders searched recursively"
     )
     parser.add_argument("--views", default="10x3", help="CLIPSxCROPS of a video (default: 10x3), or windows")
-    parser.add_argument("--top", type=_parse_positive, default=5, metavar="N", help="classes to print (default: 5)")
+    parser.add_argument("--top", type=parse_positive, default=5, metavar="N", help="classes to print (default: 5)")
     parser.add_argument(
         "--tube", action="store_true", help="also show where and when the network sees the first class: overlay videos"
     )
@@ -75,7 +76,7 @@ def _create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="replace earlier predictions in DIR")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
-        "--batch_size", type=_parse_positive, default=32, help="clips per forward pass (default: 32)", metavar="N"
+        "--batch_size", type=parse_positive, default=32, help="clips per forward pass (default: 32)", metavar="N"
     )
     parser.add_argument(
         "--num_workers", type=_parse_count, default=2, help="processes that decode (default: 2)", metavar="N"
@@ -106,12 +107,6 @@ def _prepare_output(output: Path | None, *, overwrite: bool) -> Path:
 def _find_free_version(folder: Path) -> Path:
     numbers = [int(path.name[8:]) for path in folder.glob("version_*") if path.name[8:].isdecimal()]
     return folder / f"version_{max(numbers, default=-1) + 1}"
-
-
-def _parse_positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return int(text)
 
 
 def _parse_count(text: str) -> int:

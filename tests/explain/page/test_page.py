@@ -50,6 +50,17 @@ def test_statistics_without_labels(counts: list[str]) -> None:
     assert statistics.test_difference() is None
 
 
+@pytest.mark.parametrize(
+    ("num_models", "shown", "absent"), [(1, "this model", "two models"), (2, "two models", "this model")]
+)
+def test_the_caution_fits_the_number_of_models(tmp_path: Path, num_models: int, shown: str, absent: str) -> None:
+    with PageWriter(tmp_path / "page.html", MODELS[:num_models], title="page") as page:
+        page.add_clip(make_clip(0, num_models=num_models))
+    head = (tmp_path / "page.html").read_text(encoding="utf-8").partition("</header>")[0].partition("<header>")[2]
+    assert shown in head
+    assert absent not in head
+
+
 def test_names_cannot_leave_their_place(tmp_path: Path) -> None:
     hostile = "</script><img src=x onerror=alert(1)><!--script-->\x1b[31m"
     clip = make_clip(0, label=hostile, predicted=(hostile, "a"), video_id=hostile)

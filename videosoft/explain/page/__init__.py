@@ -1,4 +1,4 @@
-"""One HTML file to look at: clips of two models sorted by who is right, with players that move together."""
+"""One HTML file to look at: clips of one model, or of two side by side, sorted by who is right."""
 
 from videosoft.explain.page.content import OUTCOMES, PageClip, PageModel, sort_outcome
 from videosoft.explain.page.export_clips import describe_models, iterate_clips, list_shown_videos

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from videosoft.errors import InputError
 
-__all__ = ["OUTCOMES", "PageClip", "PageModel", "sort_outcome"]
+__all__ = ["CAUTIONS", "OUTCOMES", "PageClip", "PageModel", "sort_outcome"]
 
 OUTCOMES = {
     1: {"right": "right", "wrong": "wrong", "unlabelled": "no label"},
@@ -21,6 +21,14 @@ OUTCOMES = {
     },
 }
 """The groups of a page, by its number of models, with the words for them."""
+
+CAUTIONS = {
+    1: "A map shows where this model finds evidence for the target class, not what it would be right to look at: a "
+    "training with another seed may look elsewhere.",
+    2: "A difference between two models is not yet an effect of what distinguishes them: two trainings with different "
+    "seeds differ as well.",
+}
+"""What the reader of a page must bear in mind, by its number of models."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 from videosoft import __version__
 from videosoft.atomic_files import check_output_folder, replace_when_done
 from videosoft.errors import InputError
-from videosoft.explain.page.content import OUTCOMES, PageClip, PageModel, sort_outcome
+from videosoft.explain.page.content import CAUTIONS, OUTCOMES, PageClip, PageModel, sort_outcome
 from videosoft.explain.page.media import MAP_STEPS, describe_media, encode_media
 from videosoft.explain.page.statistics import PageStatistics, count_outcomes
 from videosoft.explain.rendering.colors import (
@@ -170,6 +170,7 @@ class PageWriter:
             "title": html.escape(clean_text(self._title)),
             "style": style,
             "notes": notes,
+            "caution": html.escape(CAUTIONS[len(self._models)]),
             "version": html.escape(__version__),
             "content": _dump_for_script(content),
             "media": media,

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from videosoft.atomic_files import replace_when_done
 from videosoft.errors import InputError
 from videosoft.explain.scores.table import Curve, Score
 
@@ -51,7 +52,8 @@ class ProgressFile:
         lines = [{"format_version": PROGRESS_FORMAT_VERSION, "settings": self._settings}]
         lines += [_to_json(record) for record in self.records.values()]
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-        self._path.write_text(text, encoding="utf-8")
+        with replace_when_done(self._path) as temporary_path:  # a kill here must not cost the lines that were kept
+            temporary_path.write_text(text, encoding="utf-8")
 
     def add(self, record: ClipRecord) -> None:
         """Append the record of one video; it is on disk when this returns."""

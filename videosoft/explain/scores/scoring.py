@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from videosoft import __version__
-from videosoft.atomic_files import check_output_folder, write_json
+from videosoft.atomic_files import check_output_folder, replace_when_done, write_json
 from videosoft.data import ShortVideoError, VideoDecodeError
 from videosoft.errors import InputError
 from videosoft.explain.class_names import match_class, parse_class
@@ -205,7 +205,8 @@ class SaliencyScoring:
         drawn, words = (is_correct, "correct clips") if is_correct.any() else (np.ones_like(is_correct), "clips")
         figures = draw_figures(self._output, table, curves, drawn, f"{int(drawn.sum())} {words}")
         text = format_summary(header, summaries, seeds, skipped, figures)
-        (self._output / "summary.md").write_text(text, encoding="utf-8")
+        with replace_when_done(self._output / "summary.md") as temporary_path:
+            temporary_path.write_text(text, encoding="utf-8")
         content = {
             **header,
             "skipped": [{"path": path, "status": status, "reason": reason} for path, status, reason in skipped],

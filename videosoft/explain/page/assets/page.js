@@ -39,7 +39,7 @@ function showHeader() {
       ...model.lines.map((line) => create("div", { className: "lines", textContent: line }))));
   }
   const table = document.getElementById("statistics");
-  const heads = ["videos", ...Object.values(content.outcomes), ...models.map((model, k) => isPair ? `${"AB"[k]} right` : "right"),
+  const heads = ["videos", ...Object.values(content.outcomes), ...models.map((model, k) => isPair ? `${"AB"[k]} right` : "accuracy"),
     ...(isPair ? ["McNemar p"] : [])];
   table.append(create("tr", {}, ...heads.map((text) => create("th", { textContent: text, scope: "col" }))));
   for (const row of content.statistics) {
@@ -59,7 +59,13 @@ const orders = {
   sure: ["least sure prediction first", (a, b) => Math.min(...a.predictions.map((p) => p[1])) - Math.min(...b.predictions.map((p) => p[1]))],
   name: ["by video id", (a, b) => a.video_id < b.video_id ? -1 : a.video_id > b.video_id ? 1 : 0],
 };
-if (!isPair) delete orders.difference;
+if (!isPair) {
+  delete orders.difference;
+  // A clip's only map has a scale of its own already.
+  document.querySelector("#scale option[value=map]").remove();
+  document.querySelector("#scale option[value=pair]").textContent = "the clip's own";
+  document.querySelector("#scale option[value=rank]").textContent = "ranks";
+}
 
 function classOf(clip) {
   return clip.label === null ? clip.target : clip.label;
