@@ -48,7 +48,9 @@ def _create_parser() -> argparse.ArgumentParser:
         help="the test's list (lines of `path label`), since pickles name no videos: one for all, or one for each",
     )
     parser.add_argument(
-        "--class_names", metavar="FILE", help="class names in the order of the labels, a line each, for files without"
+        "--class_names",
+        metavar="FILE",
+        help="class names in the order of the labels, for files without: a line each, or a JSON list",
     )
     parser.add_argument("--counts", nargs="+", type=int, metavar="N", help="only A right, only B right, and all videos")
     parser.add_argument("--table", metavar="CSV", help="name, both_right, only_a_right, only_b_right, both_wrong")
@@ -133,6 +135,7 @@ def _compare_files(arguments: argparse.Namespace, command: str) -> None:
 
 
 def _read_files(arguments: argparse.Namespace, files: list[str], names: list[str]) -> list[Any]:
+    from videosoft.data import read_class_names
     from videosoft.evaluation.comparison import is_pickle, read_outcomes, read_video_list
 
     pickles = [file for file in files if is_pickle(file)]
@@ -144,23 +147,11 @@ def _read_files(arguments: argparse.Namespace, files: list[str], names: list[str
             f"--list names {len(lists)} lists for {len(pickles)} pickles: give one for all, or one for each."
         )
     by_file = dict(zip(pickles, lists, strict=True)) if lists else {}
-    class_names = _read_class_names(arguments.class_names)
+    class_names = None if arguments.class_names is None else read_class_names(arguments.class_names)
     return [
         read_outcomes(file, name=name, video_list=by_file.get(file), class_names=class_names)
         for file, name in zip(files, names, strict=True)
     ]
-
-
-def _read_class_names(path: str | None) -> tuple[str, ...] | None:
-    if path is None:
-        return None
-    try:
-        names = tuple(line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the class names {path}: {error}") from None
-    if not names or len(set(names)) < len(names):
-        raise InputError(f"{path} must name each class once, a line each; it has {len(names)} lines.")
-    return names
 
 
 def _name_files(files: list[str]) -> list[str]:

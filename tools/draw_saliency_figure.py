@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from videosoft.arguments import parse_positive
 from videosoft.errors import InputError, run_command
 from videosoft.printable import fit_terminal
 
@@ -26,7 +27,9 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--videos", type=Path, nargs="+", required=True, metavar="PATH", help="files, or folders searched recursively"
     )
-    parser.add_argument("--max_videos", type=int, default=2, metavar="N", help="take the first N (default: 2)")
+    parser.add_argument(
+        "--max_videos", type=parse_positive, default=2, metavar="N", help="take the first N (default: 2)"
+    )
     parser.add_argument("--target", default="label", metavar="CLASS", help="as in export_saliency.py (default: label)")
     parser.add_argument("--theta", type=float, default=0.55, help="default: %(default)s")
     parser.add_argument("--mode", choices=("published", "exact"), default="published", help="default: %(default)s")
@@ -44,8 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"--output must be a .png file in a folder that exists, got {args.output}")
     if not args.overwrite and (args.output.exists() or record_path.exists()):
         raise InputError(f"{args.output} or {record_path} exists already: pass --overwrite, or another --output")
-    if args.max_videos < 1:
-        raise InputError(f"--max_videos must be at least 1, got {args.max_videos}")
     # Late, so that --help and a mistyped option answer at once.
     import torch
 

@@ -10,16 +10,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from videosoft.atomic_files import check_output_folder
-from videosoft.errors import InputError, run_command
-
-OUTPUT_NAMES = ("metrics.json", "predictions.parquet")
-PART_NAMES = "unfinished/part_*.parquet"
+from videosoft.arguments import parse_count, parse_positive
+from videosoft.errors import run_command
 
 
 def main() -> None:
     arguments = _parse_arguments()
-    output_dir = _prepare_output(arguments)
     # Here, not at the top: --help and wrong arguments need not wait for torch.
     from videosoft.training.evaluate import evaluate_checkpoint
 
@@ -31,14 +27,14 @@ def main() -> None:
         annotations=arguments.annotations,
         decoder=arguments.decoder,
         views=arguments.views,
-        output_dir=output_dir,
+        output_dir=arguments.output or arguments.ckpt_path.parent / f"evaluation_{arguments.split}_{arguments.views}",
         batch_size=arguments.batch_size,
         num_workers=arguments.num_workers,
         short_videos=arguments.short_videos,
         accelerator=arguments.accelerator,
         devices=arguments.devices,
         command=shlex.join(["python", *sys.argv]),
-        begin_anew=arguments.overwrite,
+        overwrite=arguments.overwrite,
     )
 
 
@@ -67,8 +63,8 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--overwrite", action="store_true", help="begin anew, and replace the results of an earlier evaluation"
     )
-    parser.add_argument("--batch_size", type=int, default=32, help="clips per forward pass (default: 32)")
-    parser.add_argument("--num_workers", type=int, default=2, help="processes that decode (default: 2)")
+    parser.add_argument("--batch_size", type=parse_positive, default=32, help="clips per forward pass (default: 32)")
+    parser.add_argument("--num_workers", type=parse_count, default=2, help="processes that decode (default: 2)")
     parser.add_argument(
         "--short_videos",
         choices=("skip", "loop"),
@@ -91,15 +87,6 @@ def _parse_devices(text: str) -> int | str:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of devices, at least 1, nor auto")
     return int(text)
-
-
-def _prepare_output(arguments: argparse.Namespace) -> Path:
-    output_dir = arguments.output or arguments.ckpt_path.parent / f"evaluation_{arguments.split}_{arguments.views}"
-    check_output_folder(output_dir)
-    is_begun = any(output_dir.glob(PART_NAMES))  # what lies beside them is older, or not all of the results
-    if not (arguments.overwrite or is_begun) and any((output_dir / name).exists() for name in OUTPUT_NAMES):
-        raise InputError(f"{output_dir} already holds an evaluation: pass --overwrite, or another --output.")
-    return output_dir
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from videosoft.arguments import parse_positive
+from videosoft.arguments import parse_count, parse_positive
 from videosoft.atomic_files import check_output_folder
 from videosoft.errors import InputError
 
@@ -79,7 +79,7 @@ def _create_parser() -> argparse.ArgumentParser:
         "--batch_size", type=parse_positive, default=32, help="clips per forward pass (default: 32)", metavar="N"
     )
     parser.add_argument(
-        "--num_workers", type=_parse_count, default=2, help="processes that decode (default: 2)", metavar="N"
+        "--num_workers", type=parse_count, default=2, help="processes that decode (default: 2)", metavar="N"
     )
     parser.add_argument(
         "--decoder",
@@ -107,9 +107,3 @@ def _prepare_output(output: Path | None, *, overwrite: bool) -> Path:
 def _find_free_version(folder: Path) -> Path:
     numbers = [int(path.name[8:]) for path in folder.glob("version_*") if path.name[8:].isdecimal()]
     return folder / f"version_{max(numbers, default=-1) + 1}"
-
-
-def _parse_count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}")
-    return int(text)

@@ -15,6 +15,7 @@ from probe_journal import ProbeJournal
 from probing import Probed, clean_reason, probe_videos
 from tqdm import tqdm
 
+from videosoft.arguments import parse_positive, parse_seconds
 from videosoft.atomic_files import check_output_folder
 from videosoft.data.annotations import (
     AnnotationFormat,
@@ -85,17 +86,21 @@ def add_index_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     parser.add_argument(
         "--num_workers",
         "--workers",
-        type=int,
+        type=parse_positive,
         default=os.cpu_count() or 1,
         metavar="N",
         help="processes that open videos",
     )
     parser.add_argument(
-        "--time_limit", type=float, default=60.0, metavar="SECONDS", help="for one video; after that it is unreadable"
+        "--time_limit",
+        type=parse_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="for one video; after that it is unreadable",
     )
     parser.add_argument(
         "--clip_span",
-        type=int,
+        type=parse_positive,
         default=16,
         metavar="FRAMES",
         help="videos with fewer frames are counted as too short: (num_frames - 1) * sampling_stride + 1 of a recipe",
@@ -108,8 +113,6 @@ def run_index(arguments: argparse.Namespace) -> None:
     Raises:
         InputError: a wrong list or root, or an output that cannot be written.
     """
-    if arguments.num_workers < 1 or arguments.time_limit <= 0 or arguments.clip_span < 1:
-        raise InputError("--num_workers, --time_limit and --clip_span must be at least 1")
     root = arguments.root.absolute()
     output = (arguments.output or root / "manifest.parquet").absolute()
     coverage_path = output.with_name(f"{output.stem}_coverage.csv")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from shards import Shard, add_shard_argument, find_default_shard
 
+from videosoft.arguments import parse_count, parse_positive, parse_seconds
 from videosoft.errors import InputError, run_command
 
 if TYPE_CHECKING:
@@ -58,25 +59,9 @@ def _add_parser(
     return parser
 
 
-def _parse_count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
-
-
-def _parse_seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return seconds
-
-
 def _add_worker_argument(parser: argparse.ArgumentParser) -> None:
     default = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parser.add_argument("--num_workers", type=_parse_count, default=default, metavar="N", help="processes")
+    parser.add_argument("--num_workers", type=parse_positive, default=default, metavar="N", help="processes")
 
 
 def _add_download_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -88,17 +73,17 @@ def _add_download_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentPar
     parser.add_argument("--splits", nargs="+", choices=("train", "val", "test"), default=["train", "val"])
     parser.add_argument("--server", default=SERVER, metavar="URL", help="a mirror with the same folders")
     parser.add_argument("--checksums", type=Path, metavar="FILE", help="SHA-256 of the archives, as sha256sum prints")
-    parser.add_argument("--num_connections", type=_parse_count, default=4, metavar="N", help="files at a time")
-    parser.add_argument("--stall_seconds", type=_parse_seconds, default=60.0, help="silence that counts as a failure")
-    parser.add_argument("--num_retries", type=int, default=8, help="failures in a row after which a file is given up")
-    parser.add_argument("--first_wait_seconds", type=_parse_seconds, default=1.0, help="before a retry; then doubled")
+    parser.add_argument("--num_connections", type=parse_positive, default=4, metavar="N", help="files at a time")
+    parser.add_argument("--stall_seconds", type=parse_seconds, default=60.0, help="silence that counts as a failure")
+    parser.add_argument(
+        "--num_retries", type=parse_count, default=8, help="failures in a row after which a file is given up"
+    )
+    parser.add_argument("--first_wait_seconds", type=parse_seconds, default=1.0, help="before a retry; then doubled")
 
 
 def _run_download(arguments: argparse.Namespace, shard: Shard) -> str:
     from download import Patience, run_download
 
-    if arguments.num_retries < 0:
-        raise InputError(f"--num_retries is {arguments.num_retries}; give a whole number from 0 on")
     return run_download(
         arguments.output,
         version=arguments.version,
@@ -126,11 +111,11 @@ def _run_unpack(arguments: argparse.Namespace, shard: Shard) -> str:
 
 def _add_encode_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="ROOT", help="the encoded videos go here")
-    parser.add_argument("--short_side", type=_parse_count, default=256, help="pixels; smaller videos keep their size")
-    parser.add_argument("--gop", type=_parse_count, default=12, help="frames from key frame to key frame, at most")
+    parser.add_argument("--short_side", type=parse_positive, default=256, help="pixels; smaller videos keep their size")
+    parser.add_argument("--gop", type=parse_positive, default=12, help="frames from key frame to key frame, at most")
     parser.add_argument("--crf", type=int, choices=range(52), default=23, metavar="0-51", help="x264's quality")
     parser.add_argument("--preset", choices=_PRESETS, default="medium", help="x264's speed")
-    parser.add_argument("--time_limit", type=_parse_seconds, default=600.0, help="seconds for one video")
+    parser.add_argument("--time_limit", type=parse_seconds, default=600.0, help="seconds for one video")
     _add_worker_argument(parser)
 
 
@@ -188,7 +173,7 @@ def _add_optimize_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentPar
     parser.add_argument("--split", required=True, help="train, val or test")
     parser.add_argument("--annotations", type=Path, metavar="CSV", help="list of the split (default: ROOT/SPLIT.csv)")
     parser.add_argument("--output", type=Path, required=True, metavar="CHUNKS", help="folder for this split's chunks")
-    parser.add_argument("--chunk_megabytes", type=_parse_count, default=64, help="size of a chunk")
+    parser.add_argument("--chunk_megabytes", type=parse_positive, default=64, help="size of a chunk")
     _add_worker_argument(parser)
 
 

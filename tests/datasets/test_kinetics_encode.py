@@ -266,9 +266,9 @@ def test_shards_share_the_videos_as_tasks_of_an_array(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--short_side", 255], "needs an even number"),
-        (["--gop", 0], "not a whole number from 1 on"),
+        (["--gop", 0], "whole number of at least 1"),
         (["--crf", 99], "--crf"),
-        (["--time_limit", 0], "not a number of seconds"),
+        (["--time_limit", 0], "number of seconds above 0"),
         (["--input", "nowhere"], "is not a folder"),
         (["--input", "."], "has no videos"),
     ],

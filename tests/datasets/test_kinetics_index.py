@@ -271,7 +271,6 @@ def test_full_disk_loses_nothing(root: Path, start_index: Callable[..., "subproc
         (["--annotations", "val=a", "--annotations", "val=b"], ["'val' is given twice"]),
         (["--annotations", "../val=a"], ["split", "separator"]),
         (["--annotations", "val=nowhere.csv"], ["nowhere.csv", "cannot be read"]),
-        (["--workers", "0"], ["--num_workers"]),
         (["--output", "{root}/val.csv/m.parquet"], ["output folder", "cannot be used"]),
         (["--class_names", "nowhere.txt"], ["--class_names", "nowhere.txt"]),
     ],
@@ -282,6 +281,13 @@ def test_wrong_options_are_refused(root: Path, options: list[str], words: list[s
         index(root, *(option.format(root=root) for option in options))
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert sorted(root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("option", ["--num_workers", "--time_limit", "--clip_span"])
+def test_counts_and_times_of_nothing_are_refused(root: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        index(root, option, "0")
+    assert option in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,7 @@ def test_a_killed_run_is_taken_up_again(tmp_path: Path) -> None:
         (["--archives", ".", "--output", "out"], "has no <split>/<name>.tar.gz"),
         (["--archives", "in", "--output", "file/out"], "cannot be used"),
         (["--archives", "in", "--output", "out", "--shard", "2/2"], "0 <= i < n"),
-        (["--archives", "in", "--output", "out", "--num_workers", "0"], "not a whole number from 1 on"),
+        (["--archives", "in", "--output", "out", "--num_workers", "0"], "whole number of at least 1"),
     ],
 )
 def test_wrong_arguments_are_named(

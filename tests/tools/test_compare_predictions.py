@@ -284,7 +284,7 @@ BAD_INPUT: list[tuple[list[str], str]] = [
     ([A, A, "--list", "{tmp}/nan.csv"], "nan.csv:1: expected `path label`"),
     ([A, A, "--list", "{tmp}/none.txt"], "cannot read the list"),
     ([A, "{tmp}/hostile.pkl", "--list", "{tmp}/list.txt", "{tmp}/list.txt"], "--list names 2 lists for 1 pickles"),
-    ([A, A, "--class_names", "{tmp}/none.txt"], "cannot read the class names"),
+    ([A, A, "--class_names", "{tmp}/none.txt"], "cannot be read"),
     ([A, A, "--class_names", "{tmp}/same.txt"], "must name each class once"),
     ([A, A, "--output", A], "a.parquet cannot be used"),
     (["--table", "{tmp}/none.csv"], "cannot read the table"),

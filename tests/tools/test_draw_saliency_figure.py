@@ -49,7 +49,6 @@ def test_the_archery_clips_are_drawn(shared_dir: Path, tmp_path: Path) -> None:
         ({"--output": "figure.pdf"}, "must be a .png file"),
         ({"--output": "nowhere/figure.png"}, "in a folder that exists"),
         ({"--theta": "2"}, "theta must lie in 0..1"),
-        ({"--max_videos": "0"}, "at least 1"),
         ({"--layer": "layr4"}, "nearest: layer4"),
         ({}, "no video could be explained"),
     ],

@@ -127,4 +127,6 @@ def read_class_names(path: str | Path) -> tuple[str, ...]:
 def _check_list(names: object, path: str | Path) -> tuple[str, ...]:
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise InputError(f"class names {path} must be a list of names, or a mapping of names to indices.")
+    if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise InputError(f"class names {path} must name each class once; repeated: {', '.join(map(quote, repeated))}.")
     return tuple(names)

@@ -8,15 +8,19 @@ import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 
 from videosoft._version import __version__
+from videosoft.atomic_files import check_output_folder
 from videosoft.data import DecoderName, Preprocessing, VideoStorage
+from videosoft.errors import InputError
 from videosoft.models import load_checkpoint
 from videosoft.training.callbacks import PredictionWriter
 from videosoft.training.classifier import VideoClassifier
 from videosoft.training.configuration import configuration_errors_as_input_errors
 from videosoft.training.console import end_by_signal_numbers, silence_advertisements
 from videosoft.training.datamodule import KineticsDataModule
-from videosoft.training.evaluation_parts import EvaluationParts
+from videosoft.training.evaluation_parts import EvaluationParts, has_parts
 from videosoft.training.run_failures import failures_as_input_errors
+
+OUTPUT_NAMES = ("metrics.json", "predictions.parquet")
 
 
 def evaluate_checkpoint(
@@ -35,7 +39,7 @@ def evaluate_checkpoint(
     accelerator: str,
     devices: int | str = 1,
     command: str,
-    begin_anew: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Write predictions, metrics and pictures of one split into ``output_dir`` and print the table.
 
@@ -57,11 +61,17 @@ def evaluate_checkpoint(
         accelerator: as Lightning's Trainer takes it.
         devices: processes that share the videos, a device each, or "auto" for all devices; the results are the same.
         command: the command line, kept in metrics.json.
-        begin_anew: forget what an interrupted evaluation has left in ``output_dir``.
+        overwrite: replace an earlier evaluation in ``output_dir``, and forget what an interrupted one has left there.
 
     Raises:
-        InputError: on a checkpoint or data that cannot be used, or an interrupted evaluation with other settings.
+        InputError: on a checkpoint or data that cannot be used, an output folder that cannot be written to or holds an
+            evaluation, or an interrupted evaluation with other settings.
     """
+    check_output_folder(output_dir)
+    # What lies beside the parts of an interrupted evaluation is older, or not all of its results.
+    is_finished = any((output_dir / name).exists() for name in OUTPUT_NAMES) and not has_parts(output_dir)
+    if is_finished and not overwrite:
+        raise InputError(f"{output_dir} already holds an evaluation: pass --overwrite, or another --output.")
     silence_advertisements()
     loaded = load_checkpoint(ckpt_path)
     preprocessing = Preprocessing.from_dict(loaded.preprocessing)
@@ -97,7 +107,7 @@ def evaluate_checkpoint(
         "versions": {"videosoft": __version__, "torch": torch.__version__},
     }
     parts = EvaluationParts(output_dir, settings, class_names=loaded.class_names)
-    if begin_anew:
+    if overwrite:
         parts.remove()
     callbacks = [
         TQDMProgressBar(leave=True),

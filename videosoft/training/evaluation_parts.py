@@ -18,6 +18,11 @@ SECONDS_BETWEEN_PARTS = 60.0
 _SETTINGS_NAME = "settings.json"
 
 
+def has_parts(output_dir: Path) -> bool:
+    """Whether an interrupted evaluation has left something to go on from."""
+    return bool(_list_parts(output_dir / FOLDER_NAME))
+
+
 class EvaluationParts:
     """Rows of finished videos in ``<output_dir>/unfinished``, until the whole table is there.
 
@@ -57,7 +62,7 @@ class EvaluationParts:
             InputError: it had other settings, or its files are damaged.
         """
         self._settings |= more_settings
-        parts = sorted(self._folder.glob("part_*.parquet"))
+        parts = _list_parts(self._folder)
         if not parts:  # nothing to go on with, hence nothing that other settings could contradict
             return
         hint = "give another --output, or --overwrite to begin anew"
@@ -134,3 +139,7 @@ class EvaluationParts:
             self.rows.append(row | {name: next(values) if is_evaluated else None for name, values in vectors.items()})
         self.repeated.update(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["repeated"])
         self._number = max(self._number, int(path.stem.split("_")[1]) + 1)
+
+
+def _list_parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob("part_*.parquet"))
