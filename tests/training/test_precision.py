@@ -42,11 +42,12 @@ def test_half_precision_trains_and_goes_on(
         assert run_lightning(monkeypatch, *base, "3", "--ckpt_path", last) == 0
 
 
-def test_clipping_the_scaled_gradients_of_a_fused_optimizer_is_refused(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("precision", ["16-mixed", "bf16-mixed"])
+def test_clipping_the_gradients_of_a_fused_optimizer_in_half_precision_is_refused(
+    precision: str, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ("--trainer.precision", "16-mixed", "--trainer.gradient_clip_val", "1")
+    arguments = ("--trainer.precision", precision, "--trainer.gradient_clip_val", "1")
     fused = ("--model.optimizer.init_args.fused", "true")
     code = run_lightning(monkeypatch, "fit", "--config", config, "--run.output", tmp_path, *arguments, *fused)
     assert code == 2
-    assert "needs SGD without fused: true" in capsys.readouterr().err
+    assert f"with precision {precision} needs SGD without fused: true" in capsys.readouterr().err

@@ -63,7 +63,7 @@ def check_optimizer(optimizer: Optimizer, trainer: L.Trainer) -> None:
     """Refuse what would only come to light in the first step, in the middle of torch.
 
     Raises:
-        InputError: SyncBatchNorm on a CPU; a fused optimiser that is to clip float16's scaled gradients.
+        InputError: SyncBatchNorm on a CPU; a fused optimiser that is to clip gradients in half precision.
     """
     if trainer.strategy.root_device.type == "cpu" and any(
         isinstance(layer, nn.SyncBatchNorm) for layer in trainer.lightning_module.modules()
@@ -73,12 +73,11 @@ def check_optimizer(optimizer: Optimizer, trainer: L.Trainer) -> None:
     if (
         trainer.gradient_clip_val
         and isinstance(precision, MixedPrecision)
-        and precision.scaler is not None
         and getattr(optimizer, "_step_supports_amp_scaling", False)
     ):
         raise InputError(
-            f"trainer.gradient_clip_val with precision 16-mixed needs {type(optimizer).__name__} without fused: true, "
-            "which unscales the gradients where nobody can clip them."
+            f"trainer.gradient_clip_val with precision {trainer.precision} needs {type(optimizer).__name__} without "
+            "fused: true, which unscales the gradients where nobody can clip them (Lightning refuses it in bfloat16, too)."
         )
 
 
