@@ -2,7 +2,7 @@
 """Score the saliency maps of a trained network, or of two side by side, over the videos of a data set.
 
   python tools/score_saliency.py --ckpt_path A.ckpt --data.root data/demo --output scores
-  python tools/score_saliency.py --ckpt_path A.ckpt A_seed2.ckpt --compare B.ckpt B_seed2.ckpt \
+  python tools/score_saliency.py --ckpt_path A.ckpt A_seed2.ckpt --compare B.ckpt B_seed2.ckpt \\
       --data.root data/kinetics700 --max_videos 500 --output scores
   python tools/score_saliency.py --ckpt_path A.ckpt --export saliency --output scores
 

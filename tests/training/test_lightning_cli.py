@@ -126,6 +126,13 @@ def test_validate_runs_on_a_checkpoint(
     assert "val/1x1_top1" in capsys.readouterr().out
 
 
+def test_help_offers_what_works_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_lightning(monkeypatch, "fit", "--help") == 0
+    offered = capsys.readouterr().out
+    assert "--model.optimizer" in offered
+    assert not re.search(r"--optimizer|--lr_scheduler|--run\.extends|trainer\.fit", offered)
+
+
 # Each row: further arguments of `lightning fit`, what the message must say. {tmp} is an empty folder.
 BAD_ARGUMENTS = [
     (["--data.root", "{tmp}/none"], r"none is not a folder"),
@@ -167,6 +174,8 @@ BAD_ARGUMENTS = [
     (["--trainer.accelerator", "tpu"], r"error: .*torch_xla"),
     (["--data.batch_size", "1"], r"does not take clips of 8 x 32 x 32 in batches of 1: Expected more than 1 value"),
     (["--trainer.accumulate_grad_batches", "4"], r"accumulate_grad_batches=4 .* an epoch has 3"),
+    (["--optimizer", "torch.optim.SGD"], r"error: optimizer: a recipe says this by model\.optimizer"),
+    (["--lr_scheduler", "torch.optim.lr_scheduler.ConstantLR"], r"error: lr_scheduler: .* by model\.schedule"),
 ]
 
 

@@ -1,5 +1,6 @@
 """`lightning fit|validate|test|predict`: LightningCLI over VideoClassifier and KineticsDataModule."""
 
+import argparse
 import json
 import shlex
 import sys
@@ -55,6 +56,16 @@ from videosoft.training.run_failures import failures_as_input_errors
 from videosoft.training.trainer import Trainer
 from videosoft.training.unknown_keys import NearestKeysParser
 
+# Keys that LightningCLI brings along and that would go past the recipe -> the keys that do the same here. They stay in
+# saved configs, as null.
+_LIGHTNINGS_OWN = {"optimizer": "model.optimizer", "lr_scheduler": "model.schedule"}
+# Lightning's own words say what its Trainer would do, not what the verbs here do.
+_HELP = {
+    "ckpt_path": "a checkpoint, the folder of a run, or last: the newest run of this name (docs/robust_runs.md)",
+    "run.extends": argparse.SUPPRESS,
+    **{name: argparse.SUPPRESS for key in _LIGHTNINGS_OWN for name in (key, f"{key}.help")},
+}
+
 
 class _OverwritingSaveConfig(SaveConfigCallback):
     """Keep the resolved config beside the run, whose folder is always a new one, and in what loggers know of it."""
@@ -80,7 +91,6 @@ class VideosoftCLI(LightningCLI):
             "--run.extends",
             type=_forget_bases,
             default=None,
-            help="in a config file: recipes that apply before it, [base.yaml, ...]; applied by now, null from here on",
         )
         parser.add_argument("--run.name", type=str | None, default=None, help="default: the config file's name")
         parser.add_argument(
@@ -124,11 +134,16 @@ class VideosoftCLI(LightningCLI):
         for parser in (self.parser, *self._subcommand_parsers.values()):
             if isinstance(parser, NearestKeysParser):
                 parser.list_known_keys = list_keys
+            for action in parser._actions:
+                action.help = _HELP.get(action.dest, action.help)
 
     def _parse_ckpt_path(self) -> None:
         """Not Lightning's way: it reads the file before we can say what is wrong with it, and settings out of it."""
 
     def before_instantiate_classes(self) -> None:
+        for key, ours in _LIGHTNINGS_OWN.items():
+            if self._subconfig.get(key) is not None:
+                raise InputError(f"{key}: a recipe says this by {ours} (docs/training.md).")
         run = self._subconfig["run"]
         run["name"] = run["name"] or _name_of_config(sys.argv)
         for key in ("name", "version"):

@@ -77,7 +77,7 @@ def check_optimizer(optimizer: Optimizer, trainer: L.Trainer) -> None:
     ):
         raise InputError(
             f"trainer.gradient_clip_val with precision {trainer.precision} needs {type(optimizer).__name__} without "
-            "fused: true, which unscales the gradients where nobody can clip them (Lightning refuses it in bfloat16, too)."
+            "fused: true, which unscales the gradients where nobody can clip them."
         )
 
 
