@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_softpool import ROOT, describe_device, find_versions
 from made_up_videos import write_videos
+from measuring import ROOT, check_device, check_output, describe_device, find_versions
 from tqdm import tqdm
 
-from videosoft.atomic_files import check_output_folder, write_json
+from videosoft.atomic_files import write_json
 from videosoft.data import Augmentation, Preprocessing, augment_batch_pixels, open_video, sample_training_clips
 from videosoft.data.augmentation import cut_clip
 from videosoft.errors import InputError, run_command
@@ -46,13 +46,10 @@ def main() -> None:
     parser.add_argument("--force", action="store_true", help="overwrite the output")
     args = parser.parse_args()
     output = args.output or ROOT / "benchmarks" / "results" / f"augmentation_{args.device}.json"
-    if output.exists() and not args.force:
-        raise InputError(f"{output} exists already; name another --output or overwrite it with --force")
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch finds no CUDA device here; --device cpu is the other choice")
+    check_output(output, force=args.force)
+    check_device(torch.device(args.device))
     if min(args.batch, args.rounds) < 1:
         raise InputError(f"--batch and --rounds must be at least 1, got {args.batch} and {args.rounds}")
-    check_output_folder(output.parent)
     torch.set_num_threads(1)
     device = torch.device(args.device)
     started = datetime.datetime.now(datetime.timezone.utc)

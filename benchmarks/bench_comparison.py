@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from bench_softpool import ROOT, describe_device, find_versions
+from measuring import ROOT, check_output, describe_device, find_versions
 from tqdm import tqdm
 
-from videosoft.atomic_files import check_output_folder, write_json
-from videosoft.errors import InputError, run_command
+from videosoft.atomic_files import write_json
+from videosoft.errors import run_command
 from videosoft.evaluation import read_predictions, write_evaluation, write_predictions
 
 FORMAT_VERSION = 1
@@ -38,9 +38,7 @@ def main() -> None:
     if args.step is not None:
         print(json.dumps(run_step(args.step, args.folder, args.num_videos, args.num_classes)))
         return
-    if args.output.exists() and not args.force:
-        raise InputError(f"{args.output} exists already; name another --output or overwrite it with --force")
-    check_output_folder(args.output.parent)
+    check_output(args.output, force=args.force)
     num_videos, num_classes = (QUICK_VIDEOS, QUICK_CLASSES) if args.quick else (NUM_VIDEOS, NUM_CLASSES)
     started = datetime.datetime.now(datetime.timezone.utc)
     load_at_start = round(os.getloadavg()[0], 2)

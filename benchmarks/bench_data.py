@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_softpool import ROOT, describe_device, find_versions
 from data_peers import NUM_CLIPS, NUM_CROPS, Epoch, create_test_epochs, create_training_epochs
 from made_up_videos import FPS, write_videos
+from measuring import ROOT, check_output, describe_device, find_versions
 from tqdm import tqdm
 
-from videosoft.atomic_files import check_output_folder, write_json
+from videosoft.atomic_files import write_json
 from videosoft.data import DecoderName, KineticsDataset, Preprocessing
 from videosoft.errors import InputError, run_command
 
@@ -37,9 +37,7 @@ FRAMES: dict[str, Any] = {"num_frames": 16, "sampling_stride": 2, "crop": 112}
 
 def main() -> None:
     args = parse_arguments()
-    if args.output.exists() and not args.force:
-        raise InputError(f"{args.output} exists already; name another --output or overwrite it with --force")
-    check_output_folder(args.output.parent)
+    check_output(args.output, force=args.force)
     torch.set_num_threads(1)
     started = datetime.datetime.now(datetime.timezone.utc)
     load_at_start = round(os.getloadavg()[0], 2)

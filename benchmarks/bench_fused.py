@@ -17,18 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_softpool import (
+from bench_softpool import TOLERANCES, count_buffers, create_call, create_input, describe_pooling, lay_out
+from measuring import (
     ROOT,
-    TOLERANCES,
     Clock,
     Job,
-    count_buffers,
-    create_call,
-    create_input,
+    check_device,
+    check_output,
     describe_device,
-    describe_pooling,
     find_versions,
-    lay_out,
     measure_in_turns,
     name_dtype,
 )
@@ -36,7 +33,7 @@ from softpool_peers import Operation, Pooling
 from torch import nn
 from tqdm import tqdm
 
-from videosoft.atomic_files import check_output_folder, write_json
+from videosoft.atomic_files import write_json
 from videosoft.errors import InputError, run_command
 from videosoft.layers import SoftPool3d, normalize_relu_pool
 from videosoft.ops import describe_backends, softpool3d, softpool_relu3d
@@ -61,11 +58,8 @@ PASSES = {
 def main() -> None:
     args = parse_arguments()
     device = torch.device(args.device)
-    if args.output.exists() and not args.force:
-        raise InputError(f"{args.output} exists already; name another --output or overwrite it with --force")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch finds no CUDA device here; --device cpu is the other choice")
-    check_output_folder(args.output.parent)
+    check_output(args.output, force=args.force)
+    check_device(device)
     torch.manual_seed(0)
     started = datetime.datetime.now(datetime.timezone.utc)
     poolings = POOLINGS

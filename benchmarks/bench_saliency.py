@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_softpool import ROOT, Clock, describe_device, find_versions, summarize
 from captum.attr import IntegratedGradients, LayerGradCam, LayerGradientXActivation, Occlusion
+from measuring import ROOT, Clock, check_device, check_output, describe_device, find_versions, summarize
 from torch import Tensor, nn
 from torchcam.methods import CAM, GradCAM, GradCAMpp
 from tqdm import tqdm
 
-from videosoft.atomic_files import check_output_folder, write_json
+from videosoft.atomic_files import write_json
 from videosoft.errors import InputError, run_command
 from videosoft.explain import Target, create_method, upsample_map
 from videosoft.models import create_model
@@ -45,11 +45,8 @@ Ways = dict[str, Callable[[], Tensor]]
 def main() -> None:
     args = parse_arguments()
     device = torch.device(args.device)
-    if args.output.exists() and not args.force:
-        raise InputError(f"{args.output} exists already; name another --output or overwrite it with --force")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch finds no CUDA device here; --device cpu is the other choice")
-    check_output_folder(args.output.parent)
+    check_output(args.output, force=args.force)
+    check_device(device)
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     started = datetime.datetime.now(datetime.timezone.utc)

@@ -24,11 +24,11 @@ from typing import Any
 from unittest import mock
 
 import torch
-from bench_softpool import ROOT, describe_device, find_versions
 from first_step import measure_first_step, measure_help
+from measuring import ROOT, check_device, check_output, describe_device, find_versions
 from training_turns import Turns, TurnsCLI
 
-from videosoft.atomic_files import check_output_folder, write_json
+from videosoft.atomic_files import write_json
 from videosoft.errors import InputError, run_command
 from videosoft.recipes import resolve_configs
 
@@ -69,12 +69,10 @@ BF16_PEAKS = {
 
 def main() -> None:
     args = parse_arguments()
-    if args.output.exists() and not args.force:
-        raise InputError(f"{args.output} exists already; name another --output or overwrite it with --force")
+    check_output(args.output, force=args.force)
     if not (args.root / "train").is_dir():
         raise InputError(f"{args.root} holds no data: python datasets/demo/prepare.py --output {args.root}")
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    check_output_folder(args.output.parent)
     deadline = None if args.seconds is None else time.monotonic() + args.seconds
     record: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -121,8 +119,7 @@ def parse_arguments() -> argparse.Namespace:
         raise InputError(f"--rounds must be at least 1, got {args.rounds}")
     if unknown := [name for name in args.only or () if name not in CASES[args.device]]:
         raise InputError(f"--only: no case {unknown[0]!r} on {args.device}, but {'; '.join(CASES[args.device])}")
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch finds no CUDA device here; --device cpu is the other choice")
+    check_device(torch.device(args.device))
     return args
 
 

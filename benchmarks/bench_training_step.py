@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from bench_softpool import ROOT, Clock, describe_device, find_versions
+from measuring import ROOT, Clock, check_device, check_output, describe_device, find_versions
 from tqdm import tqdm
 
-from videosoft.atomic_files import check_output_folder, write_json
+from videosoft.atomic_files import write_json
 from videosoft.errors import InputError, run_command
 from videosoft.models import create_model
 from videosoft.ops import describe_backends
@@ -38,17 +38,14 @@ def main() -> None:
     parser.add_argument("--force", action="store_true", help="overwrite the output")
     args = parser.parse_args()
     output = args.output or ROOT / "benchmarks" / "results" / f"training_step_{args.device}.json"
-    if output.exists() and not args.force:
-        raise InputError(f"{output} exists already; name another --output or overwrite it with --force")
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch finds no CUDA device here; --device cpu is the other choice")
+    check_output(output, force=args.force)
+    check_device(torch.device(args.device))
     for name in ("batch", "rounds"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name} must be at least 1, got {getattr(args, name)}")
     if min(args.clip) < 8:
         raise InputError(f"--clip must be at least 8 frames of side 8, got {' '.join(map(str, args.clip))}")
     output.parent.mkdir(parents=True, exist_ok=True)
-    check_output_folder(output.parent)
 
     device = torch.device(args.device)
     frames, side = args.clip

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_softpool import ROOT, describe_device, find_versions
 from matplotlib.figure import Figure
+from measuring import ROOT, check_output, describe_device, find_versions
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from videosoft.atomic_files import check_output_folder, replace_when_done, write_json
+from videosoft.atomic_files import replace_when_done, write_json
 from videosoft.errors import InputError, run_command
 from videosoft.layers import SoftPool3d
 from videosoft.models import create_model
@@ -48,9 +48,7 @@ def main() -> None:
     if args.steps < 2:
         raise InputError(f"--steps must be at least 2, got {args.steps}")
     if not args.render:
-        if output.exists() and not args.force:
-            raise InputError(f"{output} exists already; name another --output or overwrite it with --force")
-        check_output_folder(output.parent)
+        check_output(output, force=args.force)
         write_json(output, measure(torch.device(args.device), args.steps))
         print(output)
     if args.render or args.output is None:

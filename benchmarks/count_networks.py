@@ -4,20 +4,18 @@ Nothing is trained, run or timed: the figures are the same on every machine.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from render_softpool import render_table, replace_block, write_text
+from result_pages import ROOT, render_table, replace_block, write_text
 
 from videosoft.atomic_files import write_json
 from videosoft.errors import run_command
 from videosoft.models import count_macs, count_parameters, create_model
 
 FORMAT_VERSION = 1
-ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "networks.json"
 DOCUMENT = Path("docs", "models.md")
 BEGIN, END = "<!-- networks:begin -->", "<!-- networks:end -->"
@@ -69,10 +67,6 @@ def count_row(name: str, num_classes: int, num_frames: int, side: int) -> dict[s
         "parameters": count_parameters(network),
         "macs": count_macs(network, (num_frames, side, side)),
     }
-
-
-def read_rows() -> list[dict[str, Any]]:
-    return json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]
 
 
 def render_block(rows: list[dict[str, Any]]) -> str:

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_softpool import LAYOUTS, POOLINGS, ROOT, describe_device, find_versions, name_dtype
+from bench_softpool import LAYOUTS, POOLINGS
+from measuring import ROOT, check_output, describe_device, find_versions, name_dtype
 from softpool_peers import SOFTPOOLS, Pooling
 from tqdm import tqdm
 
-from videosoft.atomic_files import check_output_folder, replace_when_done, write_json
-from videosoft.errors import InputError, run_command
+from videosoft.atomic_files import replace_when_done, write_json
+from videosoft.errors import run_command
 
 FORMAT_VERSION = 1
 DOCUMENT = ROOT / "docs" / "softpool_profile.md"
@@ -36,9 +37,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "profile_cpu.json")
     parser.add_argument("--force", action="store_true", help="overwrite the output")
     args = parser.parse_args()
-    if args.output.exists() and not args.force:
-        raise InputError(f"{args.output} exists already; name another --output or overwrite it with --force")
-    check_output_folder(args.output.parent)
+    check_output(args.output, force=args.force)
     measured = json.loads((ROOT / "benchmarks" / "results" / "softpool_cpu.json").read_text(encoding="utf-8"))
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -5,14 +5,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from render_softpool import describe_run, hash_file, read_record, render_table, write_text
+from result_pages import ROOT, describe_run, hash_file, read_record, render_table, write_text
 
 from videosoft.atomic_files import replace_when_done
 from videosoft.errors import run_command
 
 FORMAT_VERSION = 1
 SCRIPT = "bench_data.py"
-ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "data_cpu.json"
 DOCUMENT = Path("docs", "data_speed.md")
 CHART = Path("docs", "data_speed.png")

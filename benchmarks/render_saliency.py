@@ -5,13 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from render_softpool import describe_run, read_record, render_table, write_text
+from result_pages import ROOT, choose_results, describe_run, read_record, render_table, write_text
 
-from videosoft.errors import InputError, run_command
+from videosoft.errors import run_command
 
 FORMAT_VERSION = 1
 SCRIPT = "bench_saliency.py"
-ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = Path("docs", "saliency_speed.md")
 TITLES = {
     "cam": "`saliency_tubes`, CAM",
@@ -40,15 +39,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", nargs="*", type=Path, help="default: all of benchmarks/results/saliency_*.json")
     args = parser.parse_args()
-    paths = args.results or find_results()
-    if not paths:
-        raise InputError("there is nothing in benchmarks/results; run `python benchmarks/bench_saliency.py` first")
+    paths = choose_results(args.results, "saliency", SCRIPT)
     write_text(ROOT / DOCUMENT, render_document([read_record(path, SCRIPT, FORMAT_VERSION) for path in paths]))
     print(f"{DOCUMENT} shows {', '.join(map(str, paths))}")
-
-
-def find_results() -> list[Path]:
-    return sorted((ROOT / "benchmarks" / "results").glob("saliency_*.json"))
 
 
 def render_document(records: list[dict[str, Any]]) -> str:

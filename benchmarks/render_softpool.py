@@ -4,18 +4,26 @@ Every number comes out of the JSON files; a cell that was not measured stays emp
 """
 
 import argparse
-import hashlib
-import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from result_pages import (
+    ROOT,
+    choose_results,
+    describe_run,
+    hash_file,
+    read_record,
+    render_table,
+    replace_block,
+    write_text,
+)
 
 from videosoft.atomic_files import replace_when_done
 from videosoft.errors import InputError, run_command
 
 FORMAT_VERSION = 1
-ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = "bench_softpool.py"
 BEGIN, END = "<!-- softpool-speed:begin -->", "<!-- softpool-speed:end -->"
 DOCUMENT = Path("docs", "softpool_speed.md")
 TITLES = {
@@ -50,36 +58,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", nargs="*", type=Path, help="default: all of benchmarks/results/softpool_*.json")
     args = parser.parse_args()
-    paths = args.results or find_results()
-    if not paths:
-        raise InputError("there is nothing in benchmarks/results; run `python benchmarks/bench_softpool.py` first")
-    records = [read_record(path) for path in paths]
+    paths = choose_results(args.results, "softpool", SCRIPT)
+    records = [read_record(path, SCRIPT, FORMAT_VERSION) for path in paths]
     types = [record["device"]["type"] for record in records]
     if len(set(types)) != len(types):
         raise InputError(f"give one file for each type of device, got {', '.join(types)}")
     readme = ROOT / "README.md"
-    text = replace_block(readme.read_text(encoding="utf-8"), render_block(records))
+    text = replace_block(readme.read_text(encoding="utf-8"), render_block(records), BEGIN, END, "README.md")
     write_text(ROOT / DOCUMENT, render_document(records))
     for path, record in zip(paths, records, strict=True):
         draw_chart(record, ROOT / name_chart(record), hash_file(path))
     write_text(readme, text)
     print(f"README.md and {DOCUMENT} show {', '.join(map(str, paths))}")
-
-
-def find_results() -> list[Path]:
-    return sorted((ROOT / "benchmarks" / "results").glob("softpool_*.json"))
-
-
-def read_record(path: Path, script: str = "bench_softpool.py", format_version: int = FORMAT_VERSION) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no result of {script}: {error}") from error
-    if not isinstance(record, dict) or record.get("format_version") != format_version or "rows" not in record:
-        raise InputError(f"{path} is no result of {script} of format version {format_version}")
-    if record["quick"]:
-        raise InputError(f"{path} comes from a run with --quick, which measures nothing; run without it")
-    return record
 
 
 def render_block(records: list[dict[str, Any]]) -> str:
@@ -179,28 +169,8 @@ def title_poolings(record: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def describe_run(record: dict[str, Any]) -> str:
-    device, versions = record["device"], record["versions"]
-    threads = f", {device['threads']} threads" if "threads" in device else ""
-    names = {"videosoft": "videosoft", "torch": "torch", "python": "Python", "compiler": "compiled by"}
-    known = [f"{title} {versions[name]}" for name, title in names.items() if versions[name]]
-    if versions["revision"]:
-        known.append(f"commit {versions['revision']}")
-    load = f"load average {record['load_average']['start']} before, {record['load_average']['end']} after"
-    return f"{device['name']}{threads}; {', '.join(known)}; {record['rounds']} rounds, {record['date']}, {load}."
-
-
 def name_chart(record: dict[str, Any]) -> Path:
     return Path("docs", f"softpool_speed_{record['device']['type']}.png")
-
-
-def hash_file(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def render_table(head: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def format_time(value: float) -> str:
@@ -227,20 +197,6 @@ def compare(cells: dict[tuple[str, ...], dict[str, Any]], group: tuple[str, ...]
         for operation in ("softpool", peer)
     ]
     return "" if None in times else f"{times[0] / times[1]:.2f}"
-
-
-def replace_block(text: str, block: str, begin: str = BEGIN, end: str = END, document: str | Path = "README.md") -> str:
-    """``text`` with ``block`` between the two marks, which stay."""
-    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-        raise InputError(f"{document} must have the lines {begin} and {end} once each and in this order")
-    before, rest = text.split(begin)
-    _, after = rest.split(end)
-    return f"{before}{begin}\n{block}\n{end}{after}"
-
-
-def write_text(path: Path, text: str) -> None:
-    with replace_when_done(path) as temporary_path:
-        temporary_path.write_text(text, encoding="utf-8")
 
 
 def draw_chart(record: dict[str, Any], path: Path, source: str) -> None:

@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from render_softpool import describe_run, read_record, render_table, write_text
+from result_pages import ROOT, choose_results, describe_run, read_record, render_table, write_text
 
-from videosoft.errors import InputError, run_command
+from videosoft.errors import run_command
 
 FORMAT_VERSION = 1
 SCRIPT = "bench_train.py"
-ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = Path("docs", "training_speed.md")
 MOST_LOOP_OVER_BARE = 1.02
 MOST_SECONDS_TO_FIRST_STEP = 15
@@ -34,16 +33,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", nargs="*", type=Path, help="default: all of benchmarks/results/train_*.json")
     args = parser.parse_args()
-    paths = args.results or find_results()
-    if not paths:
-        raise InputError("there is nothing in benchmarks/results; run `python benchmarks/bench_train.py` first")
+    paths = choose_results(args.results, "train", SCRIPT)
     records = [read_record(path, SCRIPT, FORMAT_VERSION) for path in paths]
     write_text(ROOT / DOCUMENT, render_document(records))
     print(f"{DOCUMENT} shows {', '.join(map(str, paths))}")
-
-
-def find_results() -> list[Path]:
-    return sorted((ROOT / "benchmarks" / "results").glob("train_*.json"))
 
 
 def render_document(records: list[dict[str, Any]]) -> str:

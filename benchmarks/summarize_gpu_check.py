@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
-from bench_softpool import find_versions
+from measuring import find_versions
 from render_softpool import collect_cells
 
 from videosoft.atomic_files import write_json

@@ -8,6 +8,7 @@ import bench_saliency
 import pytest
 import render_saliency
 import torch
+from result_pages import ROOT, find_results, read_record
 
 from videosoft.errors import InputError
 
@@ -45,7 +46,7 @@ def test_each_method_is_timed_beside_its_peers(tmp_path: Path, monkeypatch: pyte
         run(monkeypatch, tmp_path / "saliency.json")
 
     with pytest.raises(InputError, match="--quick"):
-        render_saliency.read_record(tmp_path / "saliency.json", render_saliency.SCRIPT, render_saliency.FORMAT_VERSION)
+        read_record(tmp_path / "saliency.json", render_saliency.SCRIPT, render_saliency.FORMAT_VERSION)
     page = render_saliency.render_document([record])
     (row,) = (line for line in page.splitlines() if line.startswith("| `hires_cam` | layer3 |"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
@@ -62,11 +63,10 @@ def test_maps_that_differ_are_not_timed(tmp_path: Path, monkeypatch: pytest.Monk
     assert not (tmp_path / "saliency.json").exists()
 
 
-@pytest.mark.skipif(not render_saliency.find_results(), reason="nothing has been measured yet")
+@pytest.mark.skipif(not find_results("saliency"), reason="nothing has been measured yet")
 def test_the_page_shows_the_committed_measurements() -> None:
     records = [
-        render_saliency.read_record(path, render_saliency.SCRIPT, render_saliency.FORMAT_VERSION)
-        for path in render_saliency.find_results()
+        read_record(path, render_saliency.SCRIPT, render_saliency.FORMAT_VERSION) for path in find_results("saliency")
     ]
-    page = (render_saliency.ROOT / render_saliency.DOCUMENT).read_text(encoding="utf-8")
+    page = (ROOT / render_saliency.DOCUMENT).read_text(encoding="utf-8")
     assert page == render_saliency.render_document(records), "run `python benchmarks/render_saliency.py`"

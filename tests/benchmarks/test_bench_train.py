@@ -12,6 +12,7 @@ import pytest
 import render_train
 import summarize_gpu_check
 import training_turns
+from result_pages import find_results, read_record
 from training_turns import Turns
 
 from videosoft.errors import InputError
@@ -42,7 +43,7 @@ def test_both_loops_come_to_the_same_weights(demo: Path, tmp_path: Path, monkeyp
         assert [len(row["seconds"][loop]) for loop in ("bare", "lightning")] == [1, 1]
         assert row["ratios"] == [pytest.approx(row["seconds"]["lightning"][0] / row["seconds"]["bare"][0], abs=1e-3)]
     with pytest.raises(InputError, match="--quick"):
-        render_train.read_record(output, render_train.SCRIPT, render_train.FORMAT_VERSION)
+        read_record(output, render_train.SCRIPT, render_train.FORMAT_VERSION)
     with pytest.raises(InputError, match="exists already"):
         bench_train.main()
 
@@ -125,11 +126,11 @@ def test_the_page_shows_medians_and_ranges() -> None:
 
 
 def test_the_page_shows_the_committed_measurements() -> None:
-    paths = render_train.find_results()
+    paths = find_results("train")
     document = ROOT / render_train.DOCUMENT
     assert document.exists() == bool(paths), "run `python benchmarks/render_train.py`"
     if paths:
-        records = [render_train.read_record(path, render_train.SCRIPT, render_train.FORMAT_VERSION) for path in paths]
+        records = [read_record(path, render_train.SCRIPT, render_train.FORMAT_VERSION) for path in paths]
         expected = render_train.render_document(records)
         assert document.read_text(encoding="utf-8") == expected, "run `python benchmarks/render_train.py`"
 

@@ -1,23 +1,25 @@
 """docs/models.md shows what the networks are."""
 
+import json
 from pathlib import Path
 
 import count_networks
 import pytest
-from render_softpool import replace_block
+from result_pages import replace_block
 
 from videosoft.models import list_models
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / count_networks.DOCUMENT).read_text(encoding="utf-8")
+COMMITTED = json.loads(count_networks.RESULTS.read_text(encoding="utf-8"))["rows"]
 HINT = "run `python benchmarks/count_networks.py`"
 
 
 def test_the_document_shows_the_committed_figures() -> None:
-    rows = count_networks.read_rows()
-    assert [(row["name"], row["num_classes"], *row["clip"][:2]) for row in rows] == count_networks.ROWS, HINT
-    block = count_networks.render_block(rows)
-    assert replace_block(DOCUMENT, block, count_networks.BEGIN, count_networks.END) == DOCUMENT, HINT
+    assert [(row["name"], row["num_classes"], *row["clip"][:2]) for row in COMMITTED] == count_networks.ROWS, HINT
+    block = count_networks.render_block(COMMITTED)
+    marks = count_networks.BEGIN, count_networks.END, count_networks.DOCUMENT
+    assert replace_block(DOCUMENT, block, *marks) == DOCUMENT, HINT
 
 
 def test_every_network_is_in_it() -> None:
@@ -30,4 +32,4 @@ def test_every_network_is_in_it() -> None:
 
 @pytest.mark.parametrize("index", [0, 3, 8, 16])
 def test_the_committed_figures_are_those_of_the_networks(index: int) -> None:
-    assert count_networks.count_row(*count_networks.ROWS[index]) == count_networks.read_rows()[index], HINT
+    assert count_networks.count_row(*count_networks.ROWS[index]) == COMMITTED[index], HINT

@@ -8,11 +8,12 @@ import matplotlib.image
 import pytest
 import render_softpool
 from PIL import Image
+from result_pages import find_results, hash_file, read_record, replace_block
 
 from videosoft.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
-PATHS = render_softpool.find_results()
+PATHS = find_results("softpool")
 
 
 def create_record(**changes: Any) -> dict[str, Any]:
@@ -42,18 +43,20 @@ def create_record(**changes: Any) -> dict[str, Any]:
 
 def test_readme_and_document_show_the_committed_measurements() -> None:
     assert PATHS
-    records = [render_softpool.read_record(path) for path in PATHS]
+    records = [read_record(path, render_softpool.SCRIPT, render_softpool.FORMAT_VERSION) for path in PATHS]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     hint = "run `python benchmarks/render_softpool.py`"
-    assert readme == render_softpool.replace_block(readme, render_softpool.render_block(records)), hint
+    assert readme == replace_block(
+        readme, render_softpool.render_block(records), render_softpool.BEGIN, render_softpool.END, "README.md"
+    ), hint
     document = (ROOT / render_softpool.DOCUMENT).read_text(encoding="utf-8")
     assert document == render_softpool.render_document(records), hint
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
 def test_the_chart_is_of_the_committed_measurements(path: Path) -> None:
-    chart = ROOT / render_softpool.name_chart(render_softpool.read_record(path))
-    assert Image.open(chart).info["Source"] == render_softpool.hash_file(path)
+    chart = ROOT / render_softpool.name_chart(read_record(path, render_softpool.SCRIPT, render_softpool.FORMAT_VERSION))
+    assert Image.open(chart).info["Source"] == hash_file(path)
 
 
 def test_what_was_not_measured_stays_empty() -> None:
@@ -83,7 +86,7 @@ def test_a_quick_run_is_not_shown(tmp_path: Path) -> None:
     path = tmp_path / "speed.json"
     path.write_text(json.dumps(create_record(quick=True)))
     with pytest.raises(InputError, match="--quick"):
-        render_softpool.read_record(path)
+        read_record(path, render_softpool.SCRIPT, render_softpool.FORMAT_VERSION)
 
 
 @pytest.mark.parametrize("content", ["no JSON", "[]", '{"format_version": 0}'])
@@ -91,9 +94,9 @@ def test_other_files_are_refused_by_name(content: str, tmp_path: Path) -> None:
     path = tmp_path / "other.json"
     path.write_text(content)
     with pytest.raises(InputError, match="is no result"):
-        render_softpool.read_record(path)
+        read_record(path, render_softpool.SCRIPT, render_softpool.FORMAT_VERSION)
 
 
 def test_the_marks_must_be_there() -> None:
     with pytest.raises(InputError, match="softpool-speed:begin"):
-        render_softpool.replace_block("no marks", "block")
+        replace_block("no marks", "block", render_softpool.BEGIN, render_softpool.END, "README.md")
