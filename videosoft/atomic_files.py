@@ -11,10 +11,22 @@ from typing import Any
 
 from videosoft.errors import InputError
 
-__all__ = ["check_output_folder", "remove_unfinished", "replace_when_done", "write_json"]
+__all__ = [
+    "UNFINISHED_PREFIX",
+    "check_output_folder",
+    "get_unfinished_path",
+    "remove_unfinished",
+    "replace_when_done",
+    "write_json",
+]
 
-_TEMPORARY_PREFIX = ".unfinished-"
+UNFINISHED_PREFIX = ".unfinished-"
 _NUM_ATTEMPTS = 200
+
+
+def get_unfinished_path(path: Path, process_id: int) -> Path:
+    """Where a process writes a file before it has its name; two runs that write one file must not share it."""
+    return path.with_name(f"{UNFINISHED_PREFIX}{process_id}-{path.name}")
 
 
 @contextlib.contextmanager
@@ -26,8 +38,7 @@ def replace_when_done(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the folder is missing or cannot be written to, or ``path`` is a folder.
     """
-    # The process number: two runs that write one file must not share a half-written one.
-    temporary_path = path.with_name(f"{_TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    temporary_path = get_unfinished_path(path, os.getpid())
     try:
         yield temporary_path
         temporary_path.replace(path)
@@ -40,8 +51,8 @@ def replace_when_done(path: Path) -> Iterator[Path]:
 
 def remove_unfinished(path: Path) -> None:
     """Remove what runs that were killed while they wrote ``path`` left of it; none must be writing it now."""
-    for temporary_path in path.parent.glob(f"{_TEMPORARY_PREFIX}*-{glob.escape(path.name)}"):
-        if temporary_path.name.removeprefix(_TEMPORARY_PREFIX).removesuffix(f"-{path.name}").isdecimal():
+    for temporary_path in path.parent.glob(f"{UNFINISHED_PREFIX}*-{glob.escape(path.name)}"):
+        if temporary_path.name.removeprefix(UNFINISHED_PREFIX).removesuffix(f"-{path.name}").isdecimal():
             temporary_path.unlink()
 
 

@@ -16,11 +16,11 @@ from typing import Any, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 import urllib3
-from names import UNFINISHED_PREFIX, find_name_problem
+from names import find_name_problem
 from shards import Shard, select_shard
 from tqdm import tqdm
 
-from videosoft.atomic_files import check_output_folder
+from videosoft.atomic_files import UNFINISHED_PREFIX, check_output_folder
 from videosoft.errors import InputError
 
 SERVER = "https://s3.amazonaws.com/kinetics"

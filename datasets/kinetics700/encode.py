@@ -12,13 +12,19 @@ from typing import Any
 
 import av
 import av.filter
-from names import UNFINISHED_PREFIX, get_unfinished_path, list_videos
+from names import list_videos
 from reports import write_report
 from shards import Shard, select_shard
 from tqdm import tqdm
 from workers import FatalError, run_tasks
 
-from videosoft.atomic_files import check_output_folder, replace_when_done, write_json
+from videosoft.atomic_files import (
+    UNFINISHED_PREFIX,
+    check_output_folder,
+    get_unfinished_path,
+    replace_when_done,
+    write_json,
+)
 from videosoft.errors import InputError
 
 FORMAT_VERSION = 1

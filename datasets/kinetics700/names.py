@@ -5,15 +5,9 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-# As videosoft.data reads them; to import it from there would load torch into every worker.
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
+from videosoft.video_suffixes import VIDEO_SUFFIXES
+
 _MAX_NAME_BYTES = 200  # file systems take 255, and unfinished files have longer names
-UNFINISHED_PREFIX = ".unfinished-"  # as videosoft.atomic_files has it
-
-
-def get_unfinished_path(path: Path, process_id: int) -> Path:
-    """Where a process writes a file before it has its name."""
-    return path.with_name(f"{UNFINISHED_PREFIX}{process_id}-{path.name}")
 
 
 def find_name_problem(name: str) -> str | None:

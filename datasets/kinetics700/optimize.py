@@ -16,12 +16,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from names import UNFINISHED_PREFIX
 from shards import Shard, select_shard
 from tqdm import tqdm
 from workers import FatalError, run_tasks
 
-from videosoft.atomic_files import check_output_folder, replace_when_done, write_json
+from videosoft.atomic_files import UNFINISHED_PREFIX, check_output_folder, replace_when_done, write_json
 from videosoft.data.annotations import VideoRecord, read_annotations
 from videosoft.data.litdata_source import LITDATA_FORMAT_VERSION, TABLE_NAME
 from videosoft.data.records import describe_replacement

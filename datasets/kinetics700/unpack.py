@@ -14,13 +14,13 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO
 
 from download import ARCHIVE_SUFFIXES
-from names import find_name_problem, get_unfinished_path, is_video_name
+from names import find_name_problem, is_video_name
 from reports import write_report
 from shards import Shard, select_shard
 from tqdm import tqdm
 from workers import FatalError, run_tasks
 
-from videosoft.atomic_files import check_output_folder, replace_when_done
+from videosoft.atomic_files import check_output_folder, get_unfinished_path, replace_when_done
 from videosoft.errors import InputError
 
 MARKER_FOLDER = ".unpacked"

@@ -4,7 +4,7 @@ One file a format, each a reader that gives an :class:`Entry` for each listed vi
 files.
 """
 
-from videosoft.data.annotations.entry import VIDEO_SUFFIXES, Entry
+from videosoft.data.annotations.entry import Entry
 from videosoft.data.annotations.formats import AnnotationFormat, detect_format
 from videosoft.data.annotations.reading import (
     AnnotationList,
@@ -18,6 +18,7 @@ from videosoft.data.annotations.reading import (
 from videosoft.data.annotations.splits import list_synonyms
 from videosoft.data.annotations.video_files import Location, locate_videos
 from videosoft.data.records import VideoRecord
+from videosoft.video_suffixes import VIDEO_SUFFIXES
 
 __all__ = [
     "VIDEO_SUFFIXES",

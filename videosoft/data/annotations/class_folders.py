@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from videosoft.data._names import check_name
-from videosoft.data.annotations.entry import VIDEO_SUFFIXES, Entries, create_file
+from videosoft.data.annotations.entry import Entries, create_file
 from videosoft.data.annotations.video_files import list_videos
 from videosoft.errors import InputError
+from videosoft.video_suffixes import VIDEO_SUFFIXES
 
 
 def read_class_folders(folder: Path) -> Entries:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from videosoft.source_videos import find_group
+from videosoft.video_suffixes import VIDEO_SUFFIXES
 
 
 class Entry(NamedTuple):
@@ -47,9 +48,6 @@ def create_file(path: str, label_name: str, split: str | None, where: str) -> En
     """A video that the list gives by its relative path, or by its bare name."""
     stem = strip_suffix(path.rpartition("/")[2])
     return Entry(stem, label_name, split, stem, find_group(stem), None, None, path, where)
-
-
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")  # the first that exists is taken
 
 
 def strip_suffix(file_name: str) -> str:

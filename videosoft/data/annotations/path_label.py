@@ -6,8 +6,9 @@ from pathlib import Path
 
 from videosoft.data._names import check_name, check_relative_path, quote
 from videosoft.data.annotations._text import read_text
-from videosoft.data.annotations.entry import VIDEO_SUFFIXES, Entries, create_file
+from videosoft.data.annotations.entry import Entries, create_file
 from videosoft.errors import InputError
+from videosoft.video_suffixes import VIDEO_SUFFIXES
 
 # The path ends at the first suffix of a video that a separator follows, so that it may have spaces and commas itself.
 _SUFFIXES = "|".join(re.escape(suffix) for suffix in VIDEO_SUFFIXES)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from videosoft.data._names import check_name, quote
-from videosoft.data.annotations.entry import VIDEO_SUFFIXES, Entry
+from videosoft.data.annotations.entry import Entry
 from videosoft.data.annotations.formats import AnnotationFormat, check_format, detect_format, read_entries
 from videosoft.data.annotations.splits import SplitFilter, list_synonyms
 from videosoft.data.annotations.video_files import Location, locate_videos
@@ -18,6 +18,7 @@ from videosoft.data.class_names import check_class_names, match_class_names
 from videosoft.data.manifest import read_manifest
 from videosoft.data.records import RecordTable, create_table, hash_videos, relabel_table
 from videosoft.errors import InputError
+from videosoft.video_suffixes import VIDEO_SUFFIXES
 
 _NUM_FILES_LOOKED_FOR = 20
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from videosoft.data._names import has_control_characters
-from videosoft.data.annotations.entry import VIDEO_SUFFIXES, Entry
+from videosoft.data.annotations.entry import Entry
 from videosoft.data.annotations.splits import list_synonyms
 from videosoft.data.class_names import normalize_class_name
 from videosoft.errors import InputError
+from videosoft.video_suffixes import VIDEO_SUFFIXES
 
 
 class Location(NamedTuple):

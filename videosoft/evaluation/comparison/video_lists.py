@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from videosoft.errors import InputError
-
-_VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".flv", ".m4v")
+from videosoft.video_suffixes import ANY_VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def read_video_list(path: str | Path) -> VideoList:
             raise InputError(f"{path}:{number}: expected `path label` with a number for a label, got {line[:80]!r}")
         video = video.strip()
         folder, _, num_frames = video.rpartition(" ")
-        if folder and num_frames.isdecimal() and not video.lower().endswith(_VIDEO_SUFFIXES):
+        if folder and num_frames.isdecimal() and not video.lower().endswith(ANY_VIDEO_SUFFIXES):
             video = folder.strip()
         video_ids.append(find_video_id(video))
         labels.append(int(label))
@@ -54,4 +53,4 @@ def read_video_list(path: str | Path) -> VideoList:
 def find_video_id(path: str) -> str:
     """``val/archery/abc_000001_000011.mp4`` -> ``abc_000001_000011``; a name without a video's suffix stays whole."""
     name = PurePosixPath(path).name
-    return PurePosixPath(name).stem if name.lower().endswith(_VIDEO_SUFFIXES) else name
+    return PurePosixPath(name).stem if name.lower().endswith(ANY_VIDEO_SUFFIXES) else name

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from videosoft.data import AnnotationFormat, read_annotations
 from videosoft.errors import InputError
+from videosoft.video_suffixes import ANY_VIDEO_SUFFIXES
 
-__all__ = ["VIDEO_SUFFIXES", "ListedVideo", "list_split", "list_videos"]
-
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg"})
+__all__ = ["ListedVideo", "list_split", "list_videos"]
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,11 @@ def list_videos(paths: Sequence[Path], *, exclude: Path) -> list[ListedVideo]:
                 Path(folder, name)
                 for folder, _, names in os.walk(path)
                 for name in names
-                if Path(name).suffix.lower() in VIDEO_SUFFIXES and excluded not in Path(folder, name).resolve().parents
+                if Path(name).suffix.lower() in ANY_VIDEO_SUFFIXES
+                and excluded not in Path(folder, name).resolve().parents
             )
             if not found:
-                suffixes = ", ".join(sorted(VIDEO_SUFFIXES))
+                suffixes = ", ".join(sorted(ANY_VIDEO_SUFFIXES))
                 raise InputError(f"no video under folder {path} (looked for {suffixes} outside the output folder)")
         else:
             raise InputError(f"video {path} does not exist; give files or folders that hold videos")

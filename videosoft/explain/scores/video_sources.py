@@ -10,11 +10,11 @@ from videosoft.data import read_annotations
 from videosoft.errors import InputError
 from videosoft.explain.export.outcomes import VideoOutcome
 from videosoft.explain.export.output_folder import read_export
-from videosoft.explain.export.video_list import VIDEO_SUFFIXES
 from videosoft.explain.methods import SaliencyMethod, create_method
 from videosoft.explain.saliency_files import read_saliency
 from videosoft.explain.scores.subjects import Subject
 from videosoft.source_videos import find_group
+from videosoft.video_suffixes import ANY_VIDEO_SUFFIXES
 
 __all__ = ["ExportSource", "ScoredVideo", "SplitSource", "VideoSource"]
 
@@ -174,6 +174,6 @@ class ExportSource:
     def _check_path(self, outcome: VideoOutcome) -> tuple[str, str]:
         """Return (status, reason): a path from a file is opened only if it is that of a video."""
         path = Path(outcome.path)
-        if path.suffix.lower() not in VIDEO_SUFFIXES:
+        if path.suffix.lower() not in ANY_VIDEO_SUFFIXES:
             return "unreadable", "the manifest names a file that is no video"
         return ("ok", "") if path.is_file() else ("missing", "the video of the export is gone")
