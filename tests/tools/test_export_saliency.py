@@ -21,8 +21,8 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from videosoft.data import Preprocessing
 from videosoft.errors import run_command
-from videosoft.explain import SaliencyMethod, VideoOutcome, read_export, read_saliency
-from videosoft.explain.export import OUTPUT_KINDS, explaining, output_files
+from videosoft.explain import SaliencyMethod, VideoOutcome, clips, read_export, read_saliency
+from videosoft.explain.export import OUTPUT_KINDS, output_files
 from videosoft.explain.export.output_folder import JOURNAL_NAME
 from videosoft.explain.rendering import SCALES
 
@@ -142,14 +142,14 @@ def test_two_checkpoints_are_matched_by_class_name(assets: Path, tmp_path: Path)
 def test_a_comparison_decodes_each_video_once_and_runs_each_model_once(
     assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoded, real = tmp_path / "decoded.txt", explaining.load_views
+    decoded, real = tmp_path / "decoded.txt", clips.load_views
 
     def load(path: Path, *arguments: Any, **options: Any) -> Any:
         with decoded.open("a") as file:  # in the process that decodes
             file.write(f"{path.name}\n")
         return real(path, *arguments, **options)
 
-    monkeypatch.setattr(explaining, "load_views", load)
+    monkeypatch.setattr(clips, "load_views", load)
     num_clips: dict[nn.Module, int] = {}
 
     def count(module: nn.Module, inputs: tuple[Any, ...]) -> None:

@@ -1,23 +1,14 @@
 """Videos in, tubes out: decoded once, shown to one or two models, nothing drawn and nothing written."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from videosoft.data import (
-    GuardedLoader,
-    Preprocessing,
-    ShortVideoError,
-    VideoDecodeError,
-    load_views,
-    normalize_clip,
-)
+from videosoft.data import normalize_clip
 from videosoft.errors import InputError
+from videosoft.explain.clips import Clip, ClipLoader, NoClipError
 from videosoft.explain.export.models import ExplainedModel
 from videosoft.explain.export.target_policy import TargetMissingError, TargetPolicy
 from videosoft.explain.export.video_list import ListedVideo
@@ -28,16 +19,13 @@ from videosoft.explain.tube import SaliencyTube
 
 __all__ = ["ExplainedVideo", "Explainer", "FailedVideo"]
 
-SECONDS_PER_VIDEO = 60.0
-
 
 @dataclass(frozen=True)
 class ExplainedVideo:
     """One clip of a video with each model's tube.
 
     ``frames`` (T, H, W, 3) are the uint8 pixels that all models saw, ``frame_indices`` their places in the video,
-    ``clip_hash`` the SHA-256 of their bytes; ``clips`` (3, T, H, W) is what each model took in, normalised by its own
-    mean and std, on its device.
+    ``clip_hash`` the SHA-256 of their bytes.
     """
 
     video: ListedVideo
@@ -46,7 +34,6 @@ class ExplainedVideo:
     num_video_frames: int
     fps: float
     clip_hash: str
-    clips: tuple[Tensor, ...]
     tubes: tuple[SaliencyTube, ...]
 
 
@@ -79,110 +66,94 @@ class Explainer:
 
         Raises InputError when a map is not finite.
         """
-        load = _ClipLoad(self.models[0].preprocessing)
-        with GuardedLoader(load, SECONDS_PER_VIDEO) as loader:
+        with ClipLoader(self.models[0].preprocessing) as loader:
             for start in range(0, len(videos), self.batch_size):
                 yield from self._explain_batch(videos[start : start + self.batch_size], loader)
 
     def reload(self, videos: Sequence[ListedVideo]) -> Iterator[Tensor | FailedVideo]:
         """Yield the frames (T, H, W, 3) of each video once more, as :meth:`explain` showed them to the models."""
-        with GuardedLoader(_ClipLoad(self.models[0].preprocessing), SECONDS_PER_VIDEO) as loader:
+        with ClipLoader(self.models[0].preprocessing) as loader:
             for video in videos:
                 loaded = _load(video, loader)
-                yield loaded if isinstance(loaded, FailedVideo) else _get_frames(loaded[1])
+                yield loaded if isinstance(loaded, FailedVideo) else loaded.get_frames()
 
     def _explain_batch(
-        self, videos: Sequence[ListedVideo], loader: GuardedLoader
+        self, videos: Sequence[ListedVideo], loader: ClipLoader
     ) -> Iterator[ExplainedVideo | FailedVideo]:
-        outcomes: dict[int, ExplainedVideo | FailedVideo] = {}
-        loaded: dict[int, tuple[dict[str, Any], Tensor, Target]] = {}
-        for place, video in enumerate(videos):
-            try:
-                target = self.policy.choose_first(video)
-            except TargetMissingError as error:
-                outcomes[place] = FailedVideo(video, "target_missing", str(error))
-                continue
-            result = _load(video, loader)
-            if isinstance(result, FailedVideo):
-                outcomes[place] = result
-            else:
-                loaded[place] = (*result, target)
-
-        tubes: dict[int, list[SaliencyTube]] = {place: [] for place in loaded}
-        clips: dict[int, list[Tensor]] = {place: [] for place in loaded}
-        targets = {place: target for place, (_, _, target) in loaded.items()}
+        begun = [self._begin(video, loader) for video in videos]
+        asked = [one for one in begun if isinstance(one, _AskedVideo)]
         for number, (model, layer) in enumerate(zip(self.models, self.layers, strict=True)):
             if number:
-                for place in list(tubes):
-                    try:
-                        targets[place] = self.policy.choose_next(model, tubes[place][0])
-                    except TargetMissingError as error:
-                        outcomes[place] = FailedVideo(videos[place], "target_missing", str(error))
-                        del tubes[place]
-            while tubes:
-                places = list(tubes)
-                pixels = torch.cat([loaded[place][1] for place in places]).to(self.device)  # (N, 3, T, H, W), uint8
-                batch = normalize_clip(pixels, model.preprocessing.mean, model.preprocessing.std)
+                self._choose_targets(model, asked)
+            self._ask(model, layer, [one for one in asked if one.failure is None])
+        for one in begun:
+            yield one if isinstance(one, FailedVideo) else one.finish()
+
+    def _begin(self, video: ListedVideo, loader: ClipLoader) -> "_AskedVideo | FailedVideo":
+        try:
+            target = self.policy.choose_first(video)
+        except TargetMissingError as error:
+            return FailedVideo(video, "target_missing", str(error))
+        clip = _load(video, loader)
+        return clip if isinstance(clip, FailedVideo) else _AskedVideo(video, clip, target)
+
+    def _choose_targets(self, model: ExplainedModel, asked: "Sequence[_AskedVideo]") -> None:
+        """Choose what a model after the first is asked, by what the first one answered."""
+        for one in asked:
+            if one.failure is None:
                 try:
-                    found = self.method(model.loaded.network, batch, [targets[place] for place in places], layer)
-                except NotFiniteError as error:
-                    names = ", ".join(str(videos[places[number]].path) for number in error.clips)
-                    raise InputError(f"{error} ({model.path}, {names})") from error
-                except ClassAgainstItselfError as error:
-                    # Known only when the network has run: the others are explained once more without these.
-                    for place in (places[number] for number in error.clips):
-                        reason = f"the class that {model.path} is asked about is the one to compare it with"
-                        outcomes[place] = FailedVideo(videos[place], "target_missing", reason)
-                        del tubes[place]
-                    continue
-                for place, clip, tube in zip(places, batch, found, strict=True):
-                    tubes[place].append(tube)
-                    clips[place].append(clip)
-                break
+                    one.target = self.policy.choose_next(model, one.tubes[0])
+                except TargetMissingError as error:
+                    one.failure = FailedVideo(one.video, "target_missing", str(error))
 
-        for place, video_tubes in tubes.items():
-            info, pixels, _ = loaded[place]
-            frames = _get_frames(pixels)
-            outcomes[place] = ExplainedVideo(
-                video=videos[place],
-                frames=frames,
-                frame_indices=tuple(info["frames"]),
-                num_video_frames=info["num_video_frames"],
-                fps=info["fps"],
-                clip_hash=hashlib.sha256(frames.numpy().tobytes()).hexdigest(),
-                clips=tuple(clips[place]),
-                tubes=tuple(video_tubes),
-            )
-        for place in range(len(videos)):
-            yield outcomes[place]
+    def _ask(self, model: ExplainedModel, layer: str | None, asked: "Sequence[_AskedVideo]") -> None:
+        """Run one model over the clips, and give each video its tube, or the reason why it has none."""
+        while asked:
+            pixels = torch.cat([one.clip.pixels for one in asked]).to(self.device)  # (N, 3, T, H, W), uint8
+            clips = normalize_clip(pixels, model.preprocessing.mean, model.preprocessing.std)
+            try:
+                tubes = self.method(model.loaded.network, clips, [one.target for one in asked], layer)
+            except NotFiniteError as error:
+                names = ", ".join(str(asked[number].video.path) for number in error.clips)
+                raise InputError(f"{error} ({model.path}, {names})") from error
+            except ClassAgainstItselfError as error:
+                # Known only when the network has run: the others are explained once more without these.
+                reason = f"the class that {model.path} is asked about is the one to compare it with"
+                for number in error.clips:
+                    asked[number].failure = FailedVideo(asked[number].video, "target_missing", reason)
+                asked = [one for one in asked if one.failure is None]
+                continue
+            for one, tube in zip(asked, tubes, strict=True):
+                one.tubes.append(tube)
+            return
 
 
-@dataclass(frozen=True)
-class _ClipLoad:
-    """What runs in the process that decodes."""
+@dataclass
+class _AskedVideo:
+    """A video on its way through the models: what the next one is asked, and what those before have answered."""
 
-    preprocessing: Preprocessing
+    video: ListedVideo
+    clip: Clip
+    target: Target
+    tubes: list[SaliencyTube] = field(default_factory=list)
+    failure: FailedVideo | None = None
 
-    def __call__(self, path: Path) -> tuple[dict[str, Any], Tensor]:
-        views = load_views(path, self.preprocessing, num_clips=1, num_crops=1)
-        info = {"frames": views.frames[0], "fps": views.fps, "num_video_frames": views.num_video_frames}
-        return info, views.video
+    def finish(self) -> ExplainedVideo | FailedVideo:
+        return self.failure or ExplainedVideo(
+            video=self.video,
+            frames=self.clip.get_frames(),
+            frame_indices=self.clip.frames,
+            num_video_frames=self.clip.num_video_frames,
+            fps=self.clip.fps,
+            clip_hash=self.clip.hash_pixels(),
+            tubes=tuple(self.tubes),
+        )
 
 
-def _load(video: ListedVideo, loader: GuardedLoader) -> tuple[dict[str, Any], Tensor] | FailedVideo:
+def _load(video: ListedVideo, loader: ClipLoader) -> Clip | FailedVideo:
     if video.status != "ok":
         return FailedVideo(video, video.status, video.reason or "the list says so")
     try:
-        info, pixels = loader(video.path)
-    except VideoDecodeError as error:
-        status = "unreadable" if video.path.exists() else "missing"
-        return FailedVideo(video, status, error.reason)
-    except ShortVideoError as error:
-        return FailedVideo(video, "too_short", f"{error.num_frames} frames, a clip spans {error.clip_span}")
-    assert pixels is not None
-    return info, pixels
-
-
-def _get_frames(pixels: Tensor) -> Tensor:
-    """(1, 3, T, H, W) -> (T, H, W, 3)."""
-    return pixels[0].permute(1, 2, 3, 0).contiguous()
+        return loader(video.path)
+    except NoClipError as error:
+        return FailedVideo(video, error.status, error.reason)

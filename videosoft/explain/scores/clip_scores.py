@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from videosoft.errors import InputError
 from videosoft.explain.class_names import match_class
+from videosoft.explain.clips import Clip
 from videosoft.explain.methods import SaliencyMethod
 from videosoft.explain.saliency_files import SavedSaliency
 from videosoft.explain.scores.baselines import Baseline, create_baseline
-from videosoft.explain.scores.clips import Clip
 from videosoft.explain.scores.faithfulness import compute_area, compute_deletion_curves, compute_insertion_curves
 from videosoft.explain.scores.localization import measure_energy_in_box, play_pointing_game
 from videosoft.explain.scores.maps import Map, check_map

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,9 +12,9 @@ import torch
 
 from videosoft import __version__
 from videosoft.atomic_files import check_output_folder, replace_when_done, write_json
-from videosoft.data import ShortVideoError, VideoDecodeError
 from videosoft.errors import InputError
 from videosoft.explain.class_names import match_class, parse_class
+from videosoft.explain.clips import ClipLoader, NoClipError
 from videosoft.explain.export.models import resolve_device
 from videosoft.explain.methods import SaliencyMethod
 from videosoft.explain.methods.method import NotFiniteError
@@ -23,13 +22,13 @@ from videosoft.explain.saliency_files import read_saliency
 from videosoft.explain.scores.baselines import Baseline
 from videosoft.explain.scores.boxes import VideoBoxes, create_box_mask, read_boxes
 from videosoft.explain.scores.clip_scores import ClipScorer, Randomization
-from videosoft.explain.scores.clips import ClipLoader
 from videosoft.explain.scores.figures import FIGURE_NAMES, draw_figures
 from videosoft.explain.scores.markdown import format_summary
 from videosoft.explain.scores.progress import ClipRecord, ProgressFile
-from videosoft.explain.scores.seeds import SeedSummary, summarize_seeds
+from videosoft.explain.scores.seeds import summarize_seeds
 from videosoft.explain.scores.subjects import load_subjects
 from videosoft.explain.scores.summary import Summary, find_correct, summarize
+from videosoft.explain.scores.summary_json import seeds_to_json, summary_to_json
 from videosoft.explain.scores.table import ScoreTable, write_curves, write_scores
 from videosoft.explain.scores.video_sources import ScoredVideo, VideoSource
 
@@ -146,18 +145,16 @@ class SaliencyScoring:
         """
         self._output.mkdir(parents=True, exist_ok=True)
         self._progress.open()
-        loader = ClipLoader(self._subjects[0].preprocessing)
         try:
-            for video in self.videos:
-                done = self._progress.records.get(video.video_id)
-                if done is None:
-                    done = self._score_video(video, loader)
-                    self._progress.add(done)
-                yield done
+            with ClipLoader(self._subjects[0].preprocessing) as loader:
+                for video in self.videos:
+                    done = self._progress.records.get(video.video_id)
+                    if done is None:
+                        done = self._score_video(video, loader)
+                        self._progress.add(done)
+                    yield done
         except OSError as error:
             raise InputError(f"results cannot be written to {self._output}: {error}") from error
-        finally:
-            loader.close()
 
     def finish(self, records: Sequence[ClipRecord]) -> dict[str, Summary]:
         """Write the tables, the summary and the plots of all records of :meth:`run`, and return the summaries.
@@ -210,8 +207,8 @@ class SaliencyScoring:
         content = {
             **header,
             "skipped": [{"path": path, "status": status, "reason": reason} for path, status, reason in skipped],
-            "summaries": {words: _to_json(summary) for words, summary in summaries.items()},
-            "seeds": None if seeds is None else _seeds_to_json(seeds),
+            "summaries": {words: summary_to_json(summary) for words, summary in summaries.items()},
+            "seeds": None if seeds is None else seeds_to_json(seeds),
         }
         write_json(self._output / SUMMARY_NAME, content)
         self._progress.remove()
@@ -241,10 +238,8 @@ class SaliencyScoring:
             return fail(video.status, video.reason)
         try:
             clip = loader(video.path)
-        except VideoDecodeError as error:
-            return fail("unreadable", error.reason)
-        except ShortVideoError as error:
-            return fail("too_short", f"{error.num_frames} frames, a clip spans {error.clip_span}")
+        except NoClipError as error:
+            return fail(error.status, error.reason)
         if video.clip_hash and clip.hash_pixels() != video.clip_hash:
             return fail("changed", "its frames are not those that the export's maps are of")
         target = video.target or self._target
@@ -286,51 +281,3 @@ def _read_settings(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))["settings"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _to_json(summary: Summary) -> dict[str, Any]:
-    return {
-        "num_clips": summary.num_clips,
-        "num_groups": summary.num_groups,
-        "comparisons": [
-            {
-                "first": list(comparison.first),
-                "second": list(comparison.second),
-                **_without_nan(vars(comparison.result)),
-                "adjusted_p_value": comparison.adjusted_p_value,
-            }
-            for comparison in summary.comparisons
-        ],
-        "noise_floors": {
-            score: {
-                **_without_nan(vars(floor.clips)),
-                "permutation_p_value": floor.permutation_p_value,
-                "num_permutations": floor.num_permutations,
-            }
-            for score, floor in summary.noise_floors.items()
-        },
-        "distributions": [
-            {**_without_nan(vars(distribution)), "key": list(distribution.key)}
-            for distribution in summary.distributions
-        ],
-    }
-
-
-def _seeds_to_json(seeds: SeedSummary) -> dict[str, Any]:
-    return {
-        "checkpoints": [
-            {
-                "name": checkpoint.name,
-                "num_correct": checkpoint.num_correct,
-                "num_known": checkpoint.num_known,
-                "energy_in_box": {name: _without_nan(vars(result)) for name, result in checkpoint.references.items()},
-            }
-            for checkpoint in seeds.checkpoints
-        ],
-        "contrasts": [{**vars(contrast), "values": _without_nan(contrast.values)} for contrast in seeds.contrasts],
-    }
-
-
-def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
-    """Return values as JSON knows them: not defined is null."""
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
