@@ -33,6 +33,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 NUM_CLASSES, BATCH_SIZE, FRAMES, SIDE = 4, 8, 8, 32
 WIDTH, RATE, MOMENTUM = 0.125, 0.02, 0.9
 DOCUMENT, CHART = Path("docs", "half_precision.md"), Path("docs", "half_precision.png")
+SMOOTHED_STEPS = 20
 LARGEST_FLOAT16 = torch.finfo(torch.float16).max
 
 
@@ -137,9 +138,9 @@ def make_batch(step: int) -> tuple[Tensor, Tensor]:
     return clips, labels
 
 
-def smooth(losses: list[float], window: int = 20) -> list[float]:
-    """Means over the last ``window`` steps."""
-    return [statistics.fmean(losses[max(0, index + 1 - window) : index + 1]) for index in range(len(losses))]
+def smooth(losses: list[float]) -> list[float]:
+    """Means over the last steps."""
+    return [statistics.fmean(losses[max(0, index + 1 - SMOOTHED_STEPS) : index + 1]) for index in range(len(losses))]
 
 
 def render(record: dict[str, Any]) -> None:
@@ -147,7 +148,7 @@ def render(record: dict[str, Any]) -> None:
     losses_axes, scale_axes = figure.subplots(1, 2)
     for name, run in record["runs"].items():
         losses_axes.plot(smooth(run["losses"]), label=name, linewidth=1.2)
-    losses_axes.set(xlabel="step", ylabel="cross entropy, mean of 20 steps", ylim=(0, None))
+    losses_axes.set(xlabel="step", ylabel=f"cross entropy, mean of {SMOOTHED_STEPS} steps", ylim=(0, None))
     losses_axes.legend()
     scale_axes.step(range(record["steps"]), [math.log2(scale) for scale in record["runs"]["float16"]["scales"]])
     scale_axes.set(xlabel="step", ylabel="log2 of float16's loss scale")
@@ -159,8 +160,8 @@ def render(record: dict[str, Any]) -> None:
 
 def format_document(record: dict[str, Any]) -> str:
     rows = [
-        "| precision | first loss | loss of the last 20 steps | skipped steps | SoftPool computes in | largest into "
-        "SoftPool | all finite | seconds a step |",
+        f"| precision | first loss | loss of the last {SMOOTHED_STEPS} steps | skipped steps | SoftPool computes in | "
+        "largest into SoftPool | all finite | seconds a step |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, run in record["runs"].items():

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from videosoft.arguments import parse_positive, parse_seconds
 from videosoft.atomic_files import check_output_folder
+from videosoft.cores import count_cores
 from videosoft.data.annotations import (
     AnnotationFormat,
     Entry,
@@ -87,7 +88,7 @@ def add_index_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
         "--num_workers",
         "--workers",
         type=parse_positive,
-        default=os.cpu_count() or 1,
+        default=count_cores(),
         metavar="N",
         help="processes that open videos",
     )

@@ -4,7 +4,6 @@ Every step can be ended and started again at any time: what is done stays whole 
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from shards import Shard, add_shard_argument, find_default_shard
 
 from videosoft.arguments import parse_count, parse_positive, parse_seconds
+from videosoft.cores import count_cores
 from videosoft.errors import InputError, run_command
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _add_parser(
 
 
 def _add_worker_argument(parser: argparse.ArgumentParser) -> None:
-    default = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    default = count_cores()
     parser.add_argument("--num_workers", type=parse_positive, default=default, metavar="N", help="processes")
 
 

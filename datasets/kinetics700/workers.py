@@ -113,15 +113,8 @@ def run_tasks(
                 timeout=None if soonest == float("inf") else max(0.0, soonest - time.monotonic()),
             )
             for worker in list(workers):
-                if worker.connection in ready:
-                    received = _receive(worker)
-                    if received is None:
-                        worker.restart_clock(time_limit_seconds)
-                        continue
-                    outcome = received
-                elif time.monotonic() >= worker.deadline:
-                    outcome = Outcome(worker.task, None, f"not done after {time_limit_seconds:g} seconds")
-                else:
+                outcome = _look_at(worker, time_limit_seconds, is_ready=worker.connection in ready)
+                if outcome is None:
                     continue
                 if outcome.reason:
                     workers.remove(worker)
@@ -139,6 +132,18 @@ def run_tasks(
         for worker in workers:
             worker.kill()
             on_lost(worker.task, worker.process_id)
+
+
+def _look_at(worker: _Worker, time_limit_seconds: float, *, is_ready: bool) -> Outcome[Any, Any] | None:
+    """What became of a worker's task; None while it is at it."""
+    if is_ready:
+        outcome = _receive(worker)
+        if outcome is None:
+            worker.restart_clock(time_limit_seconds)
+        return outcome
+    if time.monotonic() >= worker.deadline:
+        return Outcome(worker.task, None, f"not done after {time_limit_seconds:g} seconds")
+    return None
 
 
 def _receive(worker: _Worker) -> Outcome[Any, Any] | None:

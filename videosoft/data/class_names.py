@@ -26,11 +26,6 @@ class ClassMatch:
     renamed: dict[str, str]
     absent: tuple[str, ...]
 
-    @property
-    def is_identical(self) -> bool:
-        """Whether names and order are the same."""
-        return not self.renamed and not self.absent and self.labels == tuple(range(len(self.labels)))
-
 
 def normalize_class_name(name: str) -> str:
     """``massaging_persons_head`` and ``massaging person's head`` -> ``massaging persons head``.

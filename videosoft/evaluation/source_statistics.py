@@ -39,8 +39,8 @@ def sum_by_source(sources: npt.NDArray[np.int64], differences: npt.NDArray[np.in
     return SourceSums(num_videos.astype(np.int64), sums, scale)
 
 
-def bootstrap_interval(sums: SourceSums, *, confidence: float = 0.95) -> tuple[float, float] | None:
-    """Percentile interval of the difference of accuracies when whole sources are drawn with replacement.
+def bootstrap_interval(sums: SourceSums) -> tuple[float, float] | None:
+    """95 % percentile interval of the difference of accuracies when whole sources are drawn with replacement.
 
     With right answers for differences it is the interval of an accuracy.  Difference of a draw = sum of its sources'
     differences / sum of their clips (cluster bootstrap, Davison and Hinkley 1997, section 3.8; 10,000 draws, seed 0).
@@ -58,7 +58,7 @@ def bootstrap_interval(sums: SourceSums, *, confidence: float = 0.95) -> tuple[f
         drawn = generator.multinomial(sums.num_sources, counts / counts.sum(), size=_RESAMPLES_AT_ONCE)
         totals, changes = (drawn @ kinds).T
         differences[start : start + _RESAMPLES_AT_ONCE] = changes / (totals * sums.scale)
-    low, high = np.quantile(differences, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(differences, [0.025, 0.975])
     return float(low), float(high)
 
 

@@ -75,6 +75,39 @@ def load_checkpoint(path: str | Path) -> LoadedModel:
             weights do not fit the network that it names.
     """
     content = read_weight_file(path)
+    card = _check_card(content, path)
+    model, class_names = card["model"], card["class_names"]
+    try:
+        network = create_model(str(model.get("name")), num_classes=len(class_names), **model["kwargs"])
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} names a network that cannot be built: {error}") from error
+    state = {
+        key.removeprefix(NETWORK_PREFIX): value
+        for key, value in content["state_dict"].items()
+        if key.startswith(NETWORK_PREFIX)
+    }
+    load_state_strictly(network, state, source=str(path))
+    return LoadedModel(
+        network=network.eval(),
+        class_names=tuple(class_names),
+        preprocessing=dict(card["preprocessing"]),
+        metadata={
+            "checkpoint_hash": hash_file(path),
+            "model": model,
+            "data": card.get("data", {}),
+            "recipe": card.get("recipe", {}),
+            "versions": card.get("versions", {}),
+            "is_resumable": "optimizer_states" in content,
+        },
+    )
+
+
+def _check_card(content: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    """The card of a checkpoint, once it and the weights beside it are known to be what :func:`load_checkpoint` takes.
+
+    Raises:
+        InputError: there is none, it is of a newer format, or it is damaged.
+    """
     card = content.get(CARD_KEY)
     if not isinstance(card, dict):
         raise InputError(
@@ -104,29 +137,7 @@ def load_checkpoint(path: str | Path) -> LoadedModel:
     }
     if found := [damage for damage, is_there in damages.items() if is_there]:
         raise InputError(f"{path} is damaged: {'; '.join(found)}.")
-    try:
-        network = create_model(str(model.get("name")), num_classes=len(class_names), **model["kwargs"])
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path} names a network that cannot be built: {error}") from error
-    state = {
-        key.removeprefix(NETWORK_PREFIX): value
-        for key, value in content["state_dict"].items()
-        if key.startswith(NETWORK_PREFIX)
-    }
-    load_state_strictly(network, state, source=str(path))
-    return LoadedModel(
-        network=network.eval(),
-        class_names=tuple(class_names),
-        preprocessing=dict(preprocessing),
-        metadata={
-            "checkpoint_hash": hash_file(path),
-            "model": model,
-            "data": card.get("data", {}),
-            "recipe": card.get("recipe", {}),
-            "versions": card.get("versions", {}),
-            "is_resumable": "optimizer_states" in content,
-        },
-    )
+    return card
 
 
 def load_state_strictly(network: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:

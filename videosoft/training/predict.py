@@ -90,7 +90,6 @@ def predict_videos(
     num_videos = 1 if num_clips == "windows" else max(1, batch_size // (num_clips * num_crops))
     loader = DataLoader(dataset, batch_size=num_videos, num_workers=num_workers, collate_fn=collate_clips)
     rows: list[dict[str, Any]] = []
-    reasons: dict[str, str] = {}
     num_repeated = 0
 
     def write(name: str) -> Path:
@@ -108,12 +107,11 @@ def predict_videos(
     try:
         with tqdm(total=len(videos), unit="video", desc="predict") as progress:
             for batch in loader:
-                reasons.update((sample["video_id"], sample["reason"]) for sample in batch["failures"])
                 num_repeated += sum(sample["repeats_frames"] for sample in batch["samples"])
+                reasons = {sample["video_id"]: sample["reason"] for sample in batch["failures"]}
                 for row in _predict_batch(loaded, batch, batch_size, torch_device):
                     rows.append(row)
-                    text = _format_row(row, loaded.class_names, num_best, reasons.get(row["video_id"], ""))
-                    tqdm.write(text)
+                    tqdm.write(_format_row(row, loaded.class_names, num_best, reasons.get(row["video_id"], "")))
                     progress.update()
     except KeyboardInterrupt:
         if rows:

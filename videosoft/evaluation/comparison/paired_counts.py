@@ -44,9 +44,9 @@ class PairedCounts:
         """McNemar's test of the two kinds of disagreement."""
         return mcnemar_test(self.only_a_right, self.only_b_right)
 
-    def compute_interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Score interval of the difference A - B; see :func:`compute_tango_interval`."""
-        return compute_tango_interval(self.only_a_right, self.only_b_right, self.num_videos, confidence=confidence)
+    def compute_interval(self) -> tuple[float, float]:
+        """95 % score interval of the difference A - B; see :func:`compute_tango_interval`."""
+        return compute_tango_interval(self.only_a_right, self.only_b_right, self.num_videos)
 
 
 def compute_tango_interval(

@@ -27,7 +27,7 @@ class SeedStatistics:
 
 @dataclass(frozen=True)
 class SeedTest:
-    """A t-test whose units are runs: the interval of the mean difference A - B, and the p-value."""
+    """A t-test whose units are runs: the 95 % interval of the mean difference A - B, and the p-value."""
 
     method: Literal["paired t", "Welch t"]
     degrees_of_freedom: float
@@ -35,9 +35,7 @@ class SeedTest:
     p_value: float
 
 
-def compare_seeds(
-    accuracies_a: Sequence[float], accuracies_b: Sequence[float], *, confidence: float = 0.95
-) -> SeedTest | None:
+def compare_seeds(accuracies_a: Sequence[float], accuracies_b: Sequence[float]) -> SeedTest | None:
     """Test whether the mean accuracy over seeds differs, the runs being the units.
 
     As many runs on either side are taken for pairs in the order given (the i-th runs share a seed): Student's paired
@@ -47,7 +45,6 @@ def compare_seeds(
     Args:
         accuracies_a: one accuracy a run of A.
         accuracies_b: one accuracy a run of B.
-        confidence: level of the interval.
     """
     if min(len(accuracies_a), len(accuracies_b)) < 2:
         return None
@@ -59,7 +56,7 @@ def compare_seeds(
         result = ttest_rel(accuracies_a, accuracies_b)
     else:
         result = ttest_ind(accuracies_a, accuracies_b, equal_var=False)
-    interval = result.confidence_interval(confidence)
+    interval = result.confidence_interval(0.95)
     return SeedTest(
         method="paired t" if is_paired else "Welch t",
         degrees_of_freedom=float(result.df),

@@ -1,6 +1,6 @@
 """A comparison in words and tables: Markdown that reads well in a terminal, too."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from videosoft.evaluation._text import shorten
@@ -168,9 +168,9 @@ def _format_seeds(seeds: dict[str, Any], a: str, b: str) -> list[str]:
                 _format_p_value(pair["mcnemar"]["p_value"]) if pair is not None else "",
             )
         )
-    for word, key, show in (("mean", "mean", _percent), ("standard deviation", "sd", _percent)):
+    for word, key in (("mean", "mean"), ("standard deviation", "sd")):
         values = [seeds[f"accuracies_{letter}"][key] for letter in "ab"]
-        rows.append((word, *(show(value) for value in values), "", ""))
+        rows.append((word, *(_percent(value) for value in values), "", ""))
     return _format_table(("run", f"{a} top-1", f"{b} top-1", "difference", "McNemar's p"), rows)
 
 
@@ -228,7 +228,7 @@ def _points(difference: float) -> str:
     return f"{100 * difference:+.2f}"
 
 
-def _format_range(interval: Sequence[float], show: Any) -> str:
+def _format_range(interval: Sequence[float], show: Callable[[float], str]) -> str:
     return f"{show(interval[0])} to {show(interval[1])}"
 
 

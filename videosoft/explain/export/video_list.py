@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from videosoft.data import AnnotationFormat, read_annotations
+from videosoft.data import read_annotations
 from videosoft.errors import InputError
 from videosoft.video_suffixes import ANY_VIDEO_SUFFIXES
 
@@ -57,14 +57,12 @@ def list_videos(paths: Sequence[Path], *, exclude: Path) -> list[ListedVideo]:
     return [ListedVideo(path.stem, path.absolute(), path.absolute().parent.name) for path in videos.values()]
 
 
-def list_split(
-    root: Path, split: str, *, annotations: Path | None = None, annotation_format: AnnotationFormat | None = None
-) -> list[ListedVideo]:
+def list_split(root: Path, split: str, *, annotations: Path | None = None) -> list[ListedVideo]:
     """Return the videos of a split in the order of its list, those without a file among them.
 
     Raises InputError as :func:`videosoft.data.read_annotations` does.
     """
-    listed = read_annotations(root, split, annotations=annotations, annotation_format=annotation_format)
+    listed = read_annotations(root, split, annotations=annotations)
     return [
         ListedVideo(record.video_id, record.path.absolute(), record.label_name, record.status, record.reason)
         for record in listed.records

@@ -1,6 +1,5 @@
 """A loss that is NaN or infinite: the training stops before it harms the weights, or leaves that step out."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
 
+from videosoft.atomic_files import replace_when_done, write_json
 from videosoft.data import ClipBatch
 from videosoft.errors import InputError
 from videosoft.training.checkpoints import save_checkpoint
@@ -80,10 +80,8 @@ class NonFiniteGuard(L.Callback):
     def _stop(self, trainer: L.Trainer, optimizer: Optimizer, losses: list[float]) -> None:
         folder = Path(trainer.log_dir or trainer.default_root_dir) / FOLDER_NAME
         folder.mkdir(parents=True, exist_ok=True)
-        torch.save(
-            [{key: batch[key] for key in ("video", "label")} for batch in self._batches],
-            folder / f"rank{trainer.global_rank}.pt",
-        )
+        with replace_when_done(folder / f"rank{trainer.global_rank}.pt") as temporary_path:
+            torch.save([{key: batch[key] for key in ("video", "label")} for batch in self._batches], temporary_path)
         clips = [
             {key: sample[key] for key in ("video_id", "path", "label_name", "seed")}
             for batch in self._batches
@@ -100,7 +98,7 @@ class NonFiniteGuard(L.Callback):
             "learning_rates": [group["lr"] for group in optimizer.param_groups],
             "clips": clips,
         }
-        (folder / "clips.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "clips.json", content)
         named = ", ".join(str(clip["video_id"]) for clip in clips[:8]) + (" ..." if len(clips) > 8 else "")
         rate = ", ".join(f"{rate:g}" for rate in content["learning_rates"])
         raise InputError(

@@ -22,6 +22,8 @@ from videosoft.training.datamodule import KineticsDataModule
 from videosoft.training.evaluation_parts import EvaluationParts
 from videosoft.training.processes import gather_rows, run_on_first
 
+_NUM_SHOWN_CLASSES = 5
+
 
 class PredictionWriter(L.Callback):
     """Collect one row a video over a test or predict run; write predictions.parquet and, after a test, its evaluation.
@@ -195,8 +197,8 @@ def _explain_no_evaluation(metrics: dict[str, Any], path: Path) -> str:
     return text
 
 
-def _format_top_classes(row: dict[str, Any], class_names: tuple[str, ...], num_classes: int = 5) -> str:
+def _format_top_classes(row: dict[str, Any], class_names: tuple[str, ...]) -> str:
     if row["probabilities"] is None:
         return make_printable(f"{row['path']}: {row['status']}")
-    ranked = sorted(zip(row["probabilities"], class_names, strict=True), reverse=True)[:num_classes]
+    ranked = sorted(zip(row["probabilities"], class_names, strict=True), reverse=True)[:_NUM_SHOWN_CLASSES]
     return make_printable(f"{row['path']}: " + ", ".join(f"{name} {probability:.3f}" for probability, name in ranked))

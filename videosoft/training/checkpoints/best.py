@@ -18,6 +18,8 @@ from videosoft.training.checkpoints.atomic_io import save_checkpoint
 from videosoft.training.checkpoints.finding import find_damage
 from videosoft.training.checkpoints.names import BEST_NAME
 
+_MONITORED = "val/1x1_top1"
+
 
 class BestCheckpoint(Checkpoint):
     """Write ``best.ckpt`` whenever the validation accuracy is higher than ever before.
@@ -28,13 +30,11 @@ class BestCheckpoint(Checkpoint):
     Args:
         folder: of the run's checkpoints.
         resumed: the checkpoint that the run goes on with.
-        monitor: what is to be high.
     """
 
-    def __init__(self, folder: Path, *, resumed: Path | None = None, monitor: str = "val/1x1_top1") -> None:
+    def __init__(self, folder: Path, *, resumed: Path | None = None) -> None:
         self._path = folder / BEST_NAME
         self._resumed = resumed
-        self._monitor = monitor
         self._score: float | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -50,10 +50,10 @@ class BestCheckpoint(Checkpoint):
         if (
             trainer.state.fn != TrainerFn.FITTING
             or trainer.sanity_checking
-            or self._monitor not in trainer.callback_metrics
+            or _MONITORED not in trainer.callback_metrics
         ):
             return
-        score = float(trainer.callback_metrics[self._monitor])
+        score = float(trainer.callback_metrics[_MONITORED])
         if math.isnan(score):
             score = -math.inf
         # The first process decides: a metric that is the same in all of them may differ in the last bit.

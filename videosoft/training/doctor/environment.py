@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from videosoft.cores import count_cores
 from videosoft.ops import describe_backends
 from videosoft.training.doctor.findings import Finding
 
@@ -65,9 +66,9 @@ def _check_versions() -> Iterator[Finding]:
 
 def _describe_devices() -> Finding:
     if not torch.cuda.is_available():
-        return Finding("note", "devices", f"no GPU that torch can use; {len(os.sched_getaffinity(0))} CPU cores")
+        return Finding("note", "devices", f"no GPU that torch can use; {count_cores()} CPU cores")
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return Finding("ok", "devices", f"{', '.join(names)}; {len(os.sched_getaffinity(0))} CPU cores")
+    return Finding("ok", "devices", f"{', '.join(names)}; {count_cores()} CPU cores")
 
 
 def _check_backends(device_type: str) -> Iterator[Finding]:

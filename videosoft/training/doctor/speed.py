@@ -1,7 +1,6 @@
 """How fast the network takes clips, and whether the workers can feed it."""
 
 import math
-import os
 import time
 
 import lightning as L
@@ -9,6 +8,7 @@ import torch
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from videosoft.cores import count_cores
 from videosoft.data import Preprocessing, normalize_clip
 from videosoft.models import create_model
 from videosoft.training.classifier import VideoClassifier
@@ -90,7 +90,7 @@ def judge_feeding(
     ``training_rate`` is that of one device, which has ``num_workers`` workers of its own.  ``shares_cores`` says that
     the training runs on the cores that the workers decode on.
     """
-    num_cores = len(os.sched_getaffinity(0))
+    num_cores = count_cores()
     per_worker = decode_rate.clips_per_second
     num_working = max(1, min(num_workers, num_cores // num_devices))
     fed = num_working * per_worker
