@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from videosoft.data import Preprocessing, loop_clip, sample_random_clip, sample_uniform_clips
+from videosoft.data import KineticsDataset, Preprocessing, loop_clip, sample_random_clip, sample_uniform_clips
 from videosoft.data.sampling import (
     measure_clip_span,
     sample_sliding_windows,
     sample_test_clips,
     sample_training_clips,
 )
+from videosoft.data.unlabelled import UnlabelledVideos
 from videosoft.errors import InputError
 
 
@@ -283,3 +285,12 @@ def test_times_are_asked_for_where_they_are_needed() -> None:
 def test_windows_are_runs_of_frames(name: str) -> None:
     with pytest.raises(InputError, match=f"sampling must be \"stride\", got '{name}'"):
         sample_test_clips(60, SAMPLERS[name], "windows")
+
+
+@pytest.mark.parametrize("name", ["dense", "segments"])
+def test_windows_of_other_than_runs_are_refused_before_a_video_is_opened(name: str, tmp_path: Path) -> None:
+    preprocessing = SAMPLERS[name]
+    with pytest.raises(InputError, match="sliding windows are runs of frames"):
+        KineticsDataset(tmp_path, "test", preprocessing=preprocessing, num_clips="windows")
+    with pytest.raises(InputError, match="sliding windows are runs of frames"):
+        UnlabelledVideos([], [], preprocessing=preprocessing, num_clips="windows", num_crops=1)

@@ -29,8 +29,8 @@ def package_copy(tmp_path: Path) -> Path:
     source = Path(videosoft.__file__).parent
     for folder in ("ops", "layers"):
         shutil.copytree(source / folder, tmp_path / "videosoft" / folder, ignore=shutil.ignore_patterns("*.so"))
-    for name in ("__init__.py", "_version.py", "errors.py"):
-        shutil.copy(source / name, tmp_path / "videosoft" / name)
+    for file in source.glob("*.py"):
+        shutil.copy(file, tmp_path / "videosoft")
     return tmp_path
 
 

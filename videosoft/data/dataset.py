@@ -28,7 +28,7 @@ from videosoft.data.packed_views import PackedViews
 from videosoft.data.preprocessing import Preprocessing
 from videosoft.data.records import VideoRecord, describe_replacement
 from videosoft.data.samplers import ClipDraw
-from videosoft.data.sampling import NumClips
+from videosoft.data.sampling import NumClips, check_windows
 from videosoft.data.views import ShortVideos, load_clips, load_view_frames
 from videosoft.errors import InputError
 
@@ -114,6 +114,7 @@ class KineticsDataset(Dataset[VideoSample]):
     ) -> None:
         if (num_clips != "windows" and num_clips < 1) or num_crops < 1:
             raise InputError(f"num_clips and num_crops must be at least 1, got {num_clips} x {num_crops}")
+        check_windows(num_clips, preprocessing)
         if num_repeats < 1:
             raise InputError(f"num_repeats must be at least 1, got {num_repeats}")
         if short_videos not in ("skip", "loop"):

@@ -122,10 +122,7 @@ def sample_sliding_windows(
     Raises:
         InputError: the video has no frame, or the sampling is not "stride".
     """
-    if preprocessing.sampling != "stride":
-        raise InputError(
-            f'sliding windows are runs of frames: sampling must be "stride", got {preprocessing.sampling!r}'
-        )
+    check_windows("windows", preprocessing)
     frames = create_timeline(num_video_frames, preprocessing, frame_times).list_frames()
     num_frames = preprocessing.num_frames
     return [_loop(frames[start : start + num_frames], num_frames) for start in range(0, len(frames), num_frames)]
@@ -162,6 +159,18 @@ def _create_long_timeline(
     if (span := timeline.measure_span()) > num_video_frames:
         raise InputError(f"{num_video_frames} frames are too few for a clip spanning {span}")
     return timeline
+
+
+def check_windows(num_clips: NumClips, preprocessing: Preprocessing) -> None:
+    """See that clips can be sliding windows where they shall be.
+
+    Raises:
+        InputError: the sampling is not "stride".
+    """
+    if num_clips == "windows" and preprocessing.sampling != "stride":
+        raise InputError(
+            f'sliding windows are runs of frames: sampling must be "stride", got {preprocessing.sampling!r}'
+        )
 
 
 def _check_num_clips(num_clips: int) -> None:

@@ -13,7 +13,7 @@ from videosoft.data.decoding import DecoderName, ShortVideoError, VideoDecodeErr
 from videosoft.data.guard import GuardedLoader
 from videosoft.data.packed_views import PackedViews
 from videosoft.data.preprocessing import Preprocessing
-from videosoft.data.sampling import NumClips
+from videosoft.data.sampling import NumClips, check_windows
 from videosoft.data.views import ShortVideos, load_view_frames
 from videosoft.source_videos import find_group
 
@@ -34,7 +34,7 @@ class UnlabelledVideos(Dataset[VideoSample]):
         time_limit_seconds: that a video may take.
 
     Raises:
-        InputError: the decoder is not installed.
+        InputError: the decoder is not installed, or sliding windows do not go with the sampling.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class UnlabelledVideos(Dataset[VideoSample]):
         decoder: DecoderName = "decord",
         time_limit_seconds: float = 60.0,
     ) -> None:
+        check_windows(num_clips, preprocessing)
         check_decoder(decoder)
         self._videos = list(zip(paths, video_ids, strict=True))
         load = _FileLoad(preprocessing, num_clips, num_crops, short_videos, decoder)

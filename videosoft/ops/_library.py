@@ -12,6 +12,7 @@ from videosoft.ops import _registration, _relu_registration
 BACKEND_VARIABLE = "VIDEOSOFT_BACKEND"
 LIBRARY_PATH = Path(__file__).with_name("_softpool.so")
 CUDA_LIBRARY_PATH = Path(__file__).with_name("_softpool_cuda.so")
+_BUILD = "run `python setup.py build_ext --inplace` in a checkout, or install videosoft again"
 
 
 class Backend(NamedTuple):
@@ -60,10 +61,7 @@ def find_obstacle(device_type: str) -> str | None:
 def _load_library() -> str | None:
     """Load the CPU's kernels, with the schemas, and register what PyTorch needs besides; why that failed, or None."""
     if not LIBRARY_PATH.is_file():
-        return (
-            f"{LIBRARY_PATH.name} is not built (there was no C++ compiler, or VIDEOSOFT_NO_EXT was set):"
-            " run `python setup.py build_ext --inplace`"
-        )
+        return f"{LIBRARY_PATH.name} is not built (there was no C++ compiler, or VIDEOSOFT_NO_EXT was set): {_BUILD}"
     try:
         torch.ops.load_library(str(LIBRARY_PATH))
         _registration.register()
@@ -82,8 +80,8 @@ def _load_cuda_library() -> str | None:
         return f"torch {torch.__version__} is built without CUDA"
     if not CUDA_LIBRARY_PATH.is_file():
         return (
-            f"{CUDA_LIBRARY_PATH.name} is not built (there was no nvcc, or VIDEOSOFT_NO_CUDA was set):"
-            " run `python setup.py build_ext --inplace`; until then plain PyTorch runs on cuda"
+            f"{CUDA_LIBRARY_PATH.name} is not built (there was no nvcc, or VIDEOSOFT_NO_CUDA was set): {_BUILD};"
+            " until then plain PyTorch runs on cuda"
         )
     try:
         torch.ops.load_library(str(CUDA_LIBRARY_PATH))
@@ -94,10 +92,7 @@ def _load_cuda_library() -> str | None:
 
 def _explain(path: Path, error: Exception) -> str:
     summary = str(error).strip().splitlines()[0]
-    return (
-        f"{path.name} does not work with torch {torch.__version__} ({summary}):"
-        " rebuild it with `python setup.py build_ext --inplace`"
-    )
+    return f"{path.name} does not work with torch {torch.__version__} ({summary}): {_BUILD}"
 
 
 LOAD_ERROR = _load_library()
