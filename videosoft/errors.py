@@ -15,6 +15,12 @@ class InputError(ValueError):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """What another's error says, without the lines that follow; its kind where it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
 def run_command(main: Callable[[], None]) -> int:
     """Run a command line and return its exit code: wrong input ends in one clear message, never in a traceback.
 

@@ -14,7 +14,7 @@ from videosoft.atomic_files import replace_when_done
 from videosoft.data._names import quote
 from videosoft.data.class_names import check_class_names
 from videosoft.data.records import RECORD_SCHEMA, REPEATED_COLUMNS, hash_videos
-from videosoft.errors import InputError
+from videosoft.errors import InputError, first_line
 from videosoft.table_metadata import METADATA_KEY, read_table_metadata
 
 FORMAT_VERSION = 1
@@ -87,8 +87,7 @@ def read_manifest(path: str | Path, *, with_checksums: bool = True) -> Manifest:
         table = table.replace_schema_metadata(None).unify_dictionaries().combine_chunks()
         table.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is not a readable Parquet file: {first_line}; make it anew by index") from None
+        raise InputError(f"{path} is not a readable Parquet file: {first_line(error)}; make it anew by index") from None
     check_rows(table, metadata["class_names"], str(path))
     return Manifest(table, metadata["class_names"], metadata["hashes"], metadata["root"])
 

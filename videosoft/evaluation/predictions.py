@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from videosoft.atomic_files import replace_when_done
-from videosoft.errors import InputError
+from videosoft.errors import InputError, first_line
 from videosoft.table_metadata import METADATA_KEY, read_table_metadata
 
 FORMAT_VERSION = 1
@@ -163,7 +163,7 @@ def _open_predictions(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
     try:
         file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} is not a readable Parquet file: {_first_line(error)}") from None
+        raise InputError(f"{path} is not a readable Parquet file: {first_line(error)}") from None
     schema = file.schema_arrow
     metadata = _read_metadata(schema.metadata or {}, path)
     if not schema.equals(_SCHEMA, check_metadata=False):
@@ -191,11 +191,7 @@ def _clear_errors(path: str | Path) -> Iterator[None]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} is not a readable Parquet file: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} is not a readable Parquet file: {first_line(error)}") from None
 
 
 def _read_metadata(metadata: Mapping[bytes, bytes], path: Path) -> dict[str, Any]:
@@ -216,7 +212,7 @@ def _create_column(values: list[Any], field: pa.Field) -> pa.Array:
             values = [None if value is None else np.asarray(value, dtype=np.float32) for value in values]
         return pa.array(values, type=field.type)
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise InputError(f"column {field.name} must be {field.type}: {str(error).splitlines()[0]}") from None
+        raise InputError(f"column {field.name} must be {field.type}: {first_line(error)}") from None
 
 
 def _check_rows(rows: pa.Table, class_names: tuple[str, ...]) -> None:

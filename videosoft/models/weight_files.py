@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from videosoft.errors import InputError
+from videosoft.errors import InputError, first_line
 
 CARD_KEY = "videosoft"
 NETWORK_PREFIX = "network."
@@ -61,7 +61,7 @@ def _read_torch_file(path: Path) -> dict[str, Any]:
         # Not torch's words, which say how to load the file all the same.
         raise InputError(f"{path} is not a checkpoint that can be read safely: {_explain_unpickling(error)}") from None
     except Exception as error:  # a damaged or foreign file makes the reader fail in any way there is
-        raise InputError(f"{path} is not a checkpoint that can be read: {_first_line(error)}") from error
+        raise InputError(f"{path} is not a checkpoint that can be read: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds a {type(content).__name__}, not a checkpoint dictionary.")
     return content
@@ -73,13 +73,13 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
             metadata: dict[str, str] = file.metadata() or {}
             tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except Exception as error:  # OSError, SafetensorError, and what torch makes of an unknown type
-        raise InputError(f"{path} cannot be read as safetensors: {_first_line(error)}") from error
+        raise InputError(f"{path} cannot be read as safetensors: {first_line(error)}") from error
     if CARD_KEY not in metadata:
         return tensors
     try:
         card = json.loads(metadata[CARD_KEY])
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: its metadata {CARD_KEY!r} is not JSON: {_first_line(error)}") from error
+        raise InputError(f"{path} is damaged: its metadata {CARD_KEY!r} is not JSON: {first_line(error)}") from error
     return {CARD_KEY: card, "state_dict": {NETWORK_PREFIX + key: value for key, value in tensors.items()}}
 
 
@@ -87,8 +87,3 @@ def _explain_unpickling(error: pickle.UnpicklingError) -> str:
     if named := re.search(r"\bGLOBAL (\S{1,100})", str(error)):
         return f"it could run code, by {named[1]}, and is not loaded. A checkpoint has tensors and plain values only."
     return "it is damaged, no file of weights, or has things in it that could run code. It is not loaded."
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

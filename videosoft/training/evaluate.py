@@ -74,21 +74,13 @@ def evaluate_checkpoint(
         raise InputError(f"{output_dir} already holds an evaluation: pass --overwrite, or another --output.")
     silence_advertisements()
     loaded = load_checkpoint(ckpt_path)
-    preprocessing = Preprocessing.from_dict(loaded.preprocessing)
     data = KineticsDataModule(
         str(root),
         test_split=split,
         source=source,
         annotations=annotations,
         decoder=decoder,
-        num_frames=preprocessing.num_frames,
-        sampling_stride=preprocessing.sampling_stride,
-        sampling_fps=preprocessing.sampling_fps,
-        sampling=preprocessing.sampling,
-        short_side=preprocessing.short_side,
-        crop=preprocessing.crop,
-        mean=preprocessing.mean,
-        std=preprocessing.std,
+        **Preprocessing.from_dict(loaded.preprocessing).to_dict(),
         short_videos=short_videos,
         batch_size=batch_size,
         num_workers=num_workers,

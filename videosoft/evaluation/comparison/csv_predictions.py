@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from videosoft.errors import InputError
+from videosoft.errors import InputError, first_line
 from videosoft.evaluation.comparison.outcomes import Outcomes
 from videosoft.evaluation.comparison.score_reduction import reduce_scores
 from videosoft.evaluation.comparison.video_lists import find_video_id
@@ -163,7 +163,7 @@ def _clear_errors(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path}: {first_line(error)}") from None
 
 
 def _check_filled(path: str | Path, table: pa.Table, column: str) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from videosoft.data import Preprocessing
-from videosoft.errors import InputError
+from videosoft.errors import InputError, first_line
 from videosoft.explain.scores.maps import Map
 
 __all__ = ["BOXES_FORMAT_VERSION", "VideoBoxes", "create_box_mask", "read_boxes"]
@@ -39,8 +39,7 @@ def read_boxes(path: str | Path) -> dict[str, VideoBoxes]:
     try:
         table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"boxes file {path} is not a readable Parquet file: {first_line}") from error
+        raise InputError(f"boxes file {path} is not a readable Parquet file: {first_line(error)}") from error
     missing = [name for name in ("video_id", "frame", *_CORNERS) if name not in table.column_names]
     if missing:
         raise InputError(f"boxes file {path} lacks the columns {', '.join(missing)}; see datasets/demo/README.md")
@@ -55,7 +54,7 @@ def read_boxes(path: str | Path) -> dict[str, VideoBoxes]:
         frames = table["frame"].cast(pa.int64()).to_numpy()
         corners = np.stack([table[name].cast(pa.float64()).to_numpy() for name in _CORNERS], axis=1)
     except (pa.ArrowException, ValueError) as error:
-        raise InputError(f"boxes file {path}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"boxes file {path}: {first_line(error)}") from error
     if any(table[name].null_count for name in ("video_id", "frame", *_CORNERS)):
         raise InputError(f"boxes file {path} has empty cells; leave out the rows of frames without a box")
     is_right = (corners[:, 0] < corners[:, 2]) & (corners[:, 1] < corners[:, 3]) & np.isfinite(corners).all(axis=1)

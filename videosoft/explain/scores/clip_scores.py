@@ -1,5 +1,6 @@
 """All scores of one clip."""
 
+import itertools
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,15 @@ from videosoft.explain.scores.baselines import Baseline, create_baseline
 from videosoft.explain.scores.faithfulness import compute_area, compute_deletion_curves, compute_insertion_curves
 from videosoft.explain.scores.localization import measure_energy_in_box, play_pointing_game
 from videosoft.explain.scores.maps import Map, check_map
+from videosoft.explain.scores.names import (
+    BOX,
+    CENTRE_PRIOR,
+    EVEN_MAP,
+    MOTION,
+    RANDOM_MAP,
+    name_at_grid,
+    name_fresh_weights,
+)
 from videosoft.explain.scores.randomization import list_cascade, randomize_weights
 from videosoft.explain.scores.references import compute_motion_map, create_centre_prior, see_at_grid
 from videosoft.explain.scores.similarity import compute_rank_correlation, compute_top_iou
@@ -27,45 +37,12 @@ from videosoft.explain.scores.temporal import count_effective_frames, find_tempo
 from videosoft.explain.targets import Target
 from videosoft.explain.tube import SaliencyTube, upsample_map
 
-__all__ = [
-    "BOX",
-    "CENTRE_PRIOR",
-    "EVEN_MAP",
-    "MOTION",
-    "RANDOM_MAP",
-    "ClipScorer",
-    "Randomization",
-    "is_fresh",
-    "name_at_grid",
-    "name_fresh_weights",
-]
+__all__ = ["ClipScorer", "Randomization"]
 
 Randomization = Literal["cascade", "whole", "none"]
 
-# What maps are called that no trained network made, and what maps are held against.
-EVEN_MAP = "even map"
-CENTRE_PRIOR = "centre prior"
-RANDOM_MAP = "random map"
-BOX = "true box"
-MOTION = "motion"
-
 # Networks with all weights drawn anew, over which the scores of such a map are averaged: one may be lucky.
 NUM_DRAWS = 3
-
-
-def name_at_grid(reference: str, subject: str) -> str:
-    """Return what a reference is called when it is seen at the grid of a subject's map."""
-    return f"{reference} at {subject}'s grid"
-
-
-def name_fresh_weights(subject: str, layer: str | None = None) -> str:
-    """Return what a subject is called with all weights drawn anew, or with those from the output down to ``layer``."""
-    return f"{subject}, fresh weights" if layer is None else f"{subject}, fresh down to {layer}"
-
-
-def is_fresh(name: str, subject: str) -> bool:
-    """Return whether ``name`` is one of :func:`name_fresh_weights` of the subject."""
-    return name.startswith(f"{subject}, fresh ")
 
 
 @dataclass(frozen=True)
@@ -138,39 +115,15 @@ class ClipScorer:
         centre_prior = create_centre_prior(_get_size(clip.pixels))
         fresh = self._explain_fresh(inputs, targets)
 
-        scores = []
-        # The name of a folder need not be a class: then nobody knows.
-        is_known = match_class(label_name, self.subjects[0].class_names) is not None
-        for subject, saliency in zip(self.subjects, saliencies, strict=True):
-            true_class = match_class(label_name, subject.class_names)
-            is_right = float(saliency.prediction == true_class) if is_known else float("nan")
-            probability = float(saliency.probabilities[saliency.target])
-            scores.append(Score("correct", subject.name, "", is_right))
-            scores.append(Score("probability", subject.name, "", probability))
+        scores = _score_predictions(self.subjects, saliencies, label_name)
         if box_mask is not None:
             scores += _score_localization(tubes, grids, fresh, centre_prior, box_mask)
-        for name, tube in tubes.items():
-            scores += [
-                Score("effective_frames", name, "", count_effective_frames(tube)),
-                Score("temporal_peak", name, "", find_temporal_peak(tube)),
-                Score("drift", name, "", measure_drift(tube)),
-            ]
+        scores += _score_time(tubes)
         # A still picture has no motion to be aligned with.
         motion = compute_motion_map(clip.pixels[0]) if len(clip.frames) > 1 else np.zeros_like(centre_prior)
-        for name, tube in tubes.items():
-            at_grid = see_at_grid(motion, grids[name])
-            scores.append(Score("rank_correlation", name, MOTION, compute_rank_correlation(tube, at_grid)))
-            scores.append(Score("rank_correlation", name, CENTRE_PRIOR, compute_rank_correlation(tube, centre_prior)))
-        names = list(tubes)
-        for place, name in enumerate(names):
-            for other in names[place + 1 :]:
-                pair = tubes[name], tubes[other]
-                scores.append(Score("rank_correlation", name, other, compute_rank_correlation(*pair)))
-                scores.append(Score("top_iou", name, other, compute_top_iou(*pair)))
-        for owner, fresh_maps in fresh.items():
-            for label, maps in fresh_maps.items():
-                value = _average([compute_rank_correlation(tubes[owner], fresh_map) for fresh_map in maps])
-                scores.append(Score("rank_correlation", owner, label, value))
+        scores += _score_alignment(tubes, grids, motion, centre_prior)
+        scores += _score_pairs(tubes)
+        scores += _score_freshness(tubes, fresh)
         curves = self._perturb(video_id, inputs, targets, tubes, grids, centre_prior)
         scores += [
             Score(curve.score, curve.map, curve.against, float(compute_area(torch.tensor(curve.probabilities))))
@@ -270,6 +223,19 @@ def _draw_fresh(subject: Subject, randomization: Randomization) -> dict[str, lis
     return networks
 
 
+def _score_predictions(subjects: Sequence[Subject], saliencies: Sequence[SaliencyTube], label_name: str) -> list[Score]:
+    """Return whether each subject predicts the true class, and the probability of the class that is explained."""
+    scores = []
+    # The name of a folder need not be a class: then nobody knows.
+    is_known = match_class(label_name, subjects[0].class_names) is not None
+    for subject, saliency in zip(subjects, saliencies, strict=True):
+        true_class = match_class(label_name, subject.class_names)
+        is_right = float(saliency.prediction == true_class) if is_known else float("nan")
+        probability = float(saliency.probabilities[saliency.target])
+        scores += [Score("correct", subject.name, "", is_right), Score("probability", subject.name, "", probability)]
+    return scores
+
+
 def _score_localization(
     tubes: dict[str, Map],
     grids: dict[str, tuple[int, int, int]],
@@ -292,6 +258,50 @@ def _score_localization(
         energy = _average([measure_energy_in_box(map_, box_mask) for map_ in maps])
         pointing = _average([play_pointing_game(map_, box_mask) for map_ in maps])
         scores += [Score("energy_in_box", name, BOX, energy), Score("pointing_game", name, BOX, pointing)]
+    return scores
+
+
+def _score_time(tubes: Mapping[str, Map]) -> list[Score]:
+    """Return where in time each map has its evidence."""
+    scores = []
+    for name, tube in tubes.items():
+        scores += [
+            Score("effective_frames", name, "", count_effective_frames(tube)),
+            Score("temporal_peak", name, "", find_temporal_peak(tube)),
+            Score("drift", name, "", measure_drift(tube)),
+        ]
+    return scores
+
+
+def _score_alignment(
+    tubes: Mapping[str, Map], grids: Mapping[str, tuple[int, int, int]], motion: Map, centre_prior: Map
+) -> list[Score]:
+    """Return how alike each map is to what knows nothing of its network."""
+    scores = []
+    for name, tube in tubes.items():
+        at_grid = see_at_grid(motion, grids[name])
+        scores.append(Score("rank_correlation", name, MOTION, compute_rank_correlation(tube, at_grid)))
+        scores.append(Score("rank_correlation", name, CENTRE_PRIOR, compute_rank_correlation(tube, centre_prior)))
+    return scores
+
+
+def _score_pairs(tubes: Mapping[str, Map]) -> list[Score]:
+    """Return how alike the maps of each two subjects are."""
+    scores = []
+    for name, other in itertools.combinations(tubes, 2):
+        pair = tubes[name], tubes[other]
+        scores.append(Score("rank_correlation", name, other, compute_rank_correlation(*pair)))
+        scores.append(Score("top_iou", name, other, compute_top_iou(*pair)))
+    return scores
+
+
+def _score_freshness(tubes: Mapping[str, Map], fresh: Mapping[str, Mapping[str, Sequence[Map]]]) -> list[Score]:
+    """Return how alike each map is to those of its network with fresh weights, on average over the draws."""
+    scores = []
+    for owner, fresh_maps in fresh.items():
+        for label, maps in fresh_maps.items():
+            value = _average([compute_rank_correlation(tubes[owner], fresh_map) for fresh_map in maps])
+            scores.append(Score("rank_correlation", owner, label, value))
     return scores
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from videosoft.atomic_files import replace_when_done
-from videosoft.explain.scores.clip_scores import is_fresh
+from videosoft.explain.scores.names import is_fresh
 from videosoft.explain.scores.summary import list_subjects
 from videosoft.explain.scores.table import Curve, ScoreTable
 

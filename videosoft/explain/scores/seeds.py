@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from videosoft.explain.scores.clip_scores import BOX, CENTRE_PRIOR, EVEN_MAP, MOTION, name_at_grid, name_fresh_weights
+from videosoft.explain.scores.names import BOX, CENTRE_PRIOR, EVEN_MAP, MOTION, name_at_grid, name_fresh_weights
 from videosoft.explain.scores.paired import PairedComparison, compare_paired
 from videosoft.explain.scores.summary import list_subjects
 from videosoft.explain.scores.table import ScoreTable

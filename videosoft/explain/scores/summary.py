@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from statsmodels.stats.multitest import multipletests
 
-from videosoft.explain.scores.clip_scores import (
+from videosoft.explain.scores.names import (
     BOX,
     CENTRE_PRIOR,
     EVEN_MAP,
