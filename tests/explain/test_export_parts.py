@@ -278,6 +278,24 @@ def test_outcomes_are_read_back_as_they_were(tmp_path: Path) -> None:
     assert saved.manifest["settings"] == HEADER["settings"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"path": 3}, "path is 3"),
+        ({"status": ["ok"]}, "status is "),
+        ({"fps": "fast"}, "fps is 'fast'"),
+        ({"frames": ["a"]}, "frames must be numbers"),
+        ({"warnings": [1]}, "warnings texts"),
+        ({"models": [{**vars(ModelOutcome("A", "x", 0.5, 0.5, 0.0, None)), "logit": "x"}]}, "logit is 'x'"),
+    ],
+)
+def test_values_of_another_type_are_refused_by_name(changes: dict[str, Any], named: str) -> None:
+    values = json.loads(json.dumps(create_outcome("/v/a.mp4").to_json()))
+    assert VideoOutcome.from_json({**values, "fps": 25}, source="m").fps == 25
+    with pytest.raises(InputError, match=f"m is not a manifest of this tool: .*{named}"):
+        VideoOutcome.from_json({**values, **changes}, source="m")
+
+
 def test_resuming_returns_what_is_finished_and_clears_what_is_not(tmp_path: Path) -> None:
     folder = open_folder(tmp_path)
     finished = [export_video(folder, f"/videos/{name}.mp4") for name in ("a", "b", "c")]

@@ -206,11 +206,8 @@ def _prepare_process(parent_pid: int) -> None:
     signal.set_wakeup_fd(-1)
     for name in _RESET_SIGNALS:
         signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_DFL)
-    for number in (
-        signal.SIGINT,
-        signal.SIGUSR1,
-        signal.SIGUSR2,
-    ):  # Ctrl-C, a scheduler's warning: the parent's business
+    # Ctrl-C, a scheduler's warning: the parent's business.
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no dump of all memory for each bad video
     torch.set_num_threads(1)  # OpenMP's threads do not survive a fork; a DataLoader's workers are the threads

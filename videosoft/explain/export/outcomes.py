@@ -11,6 +11,9 @@ __all__ = ["ModelOutcome", "VideoOutcome"]
 # Of videos that do not say their rate.
 DEFAULT_FPS = 25.0
 
+# What JSON may have for a field of such a type.
+_VALUE_TYPES: dict[Any, Any] = {str: str, int: int, float: float | int, float | None: float | int | None}
+
 
 @dataclass(frozen=True)
 class ModelOutcome:
@@ -85,8 +88,23 @@ class VideoOutcome:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{source} is not a manifest of this tool: {error}") from error
+        _check_types(outcome, source)
+        for model in models:
+            _check_types(model, source)
         for name in files.values():
             # Whoever edited the manifest must not make us read or remove files elsewhere.
             if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
                 raise InputError(f"{source} lists {name!r}, which is not a plain file name")
         return outcome
+
+
+def _check_types(entry: ModelOutcome | VideoOutcome, source: str) -> None:
+    """Whoever edited the manifest must not make whoever reads it stumble over a text where a number should be."""
+    for field_ in fields(entry):
+        value, expected = getattr(entry, field_.name), _VALUE_TYPES.get(field_.type)
+        if expected is not None and not isinstance(value, expected):
+            raise InputError(f"{source} is not a manifest of this tool: {field_.name} is {value!r}")
+    if isinstance(entry, VideoOutcome) and not (
+        all(isinstance(frame, int) for frame in entry.frames) and all(isinstance(text, str) for text in entry.warnings)
+    ):
+        raise InputError(f"{source} is not a manifest of this tool: frames must be numbers, warnings texts")

@@ -218,7 +218,8 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], dict[str, VideoOutcome
         if "begun" in line:
             # The names are checked as those of a finished video are.
             probe = {"video_id": "", "path": line["begun"], "label": "", "status": "", "models": [], "warnings": []}
-            files = {str(number): name for number, name in enumerate(line.get("files", []))}
+            names = line.get("files")
+            files = {str(number): name for number, name in enumerate(names if isinstance(names, list) else [])}
             outcome = VideoOutcome.from_json({**probe, "frames": [], "files": files}, source=str(path))
             begun[str(line["begun"])] = list(outcome.files.values())
         elif "video" in line:
