@@ -34,6 +34,14 @@ def test_without_a_config_it_describes_the_installation(
     assert "lightning script" in printed
 
 
+def test_help_is_its_own(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_lightning(monkeypatch, "doctor", "--help") == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("usage: lightning doctor [")
+    assert "nothing is written" in printed
+    assert "--doctor.seconds" in printed
+
+
 def test_a_sound_run(config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_lightning(monkeypatch, "doctor", "--config", config, *FAST) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -39,6 +39,11 @@ class DoctorCLI(VideosoftCLI):
             "--doctor.seconds", type=PositiveFloat, default=5.0, help="about how long to train for the rate"
         )
 
+    def setup_parser(self, *args: Any, **kwargs: Any) -> None:
+        super().setup_parser(*args, **kwargs)
+        for parser in self._subcommand_parsers.values():
+            parser.prog, parser.description = "lightning doctor", "What would go wrong with a fit; nothing is written."
+
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         configured = dict(self._subconfig["trainer"])
         with configuration_errors_as_input_errors():
