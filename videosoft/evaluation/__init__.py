@@ -4,7 +4,7 @@ from videosoft.evaluation.average import average_views
 from videosoft.evaluation.calibration import Calibration, compute_calibration
 from videosoft.evaluation.confusion import compute_confusion, list_confused_pairs, write_confusion
 from videosoft.evaluation.mcnemar import McNemarResult, mcnemar_test
-from videosoft.evaluation.metrics import compute_metrics, format_metrics, write_metrics
+from videosoft.evaluation.metrics import compute_metrics, describe_repeated, format_metrics, write_metrics
 from videosoft.evaluation.predictions import (
     PredictionTable,
     iterate_predictions,
@@ -21,6 +21,7 @@ __all__ = [
     "compute_calibration",
     "compute_confusion",
     "compute_metrics",
+    "describe_repeated",
     "format_metrics",
     "iterate_predictions",
     "list_confused_pairs",

@@ -132,8 +132,13 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
         evaluated += f" (of {metrics['num_listed']} that are listed, as the run was limited)"
     lines.append(f"{evaluated}, {make_printable(metrics['protocol'])} views{f' ({failures})' if failures else ''}")
     if metrics["num_repeated"]:
-        lines.append(f"{metrics['num_repeated']} of them had frames repeated (shorter than a clip, or of a lower rate)")
+        lines.append(describe_repeated(metrics["num_repeated"]))
     return "\n".join(lines)
+
+
+def describe_repeated(num_repeated: int) -> str:
+    """Of how many of the videos that were just counted a clip has frames several times, in words."""
+    return f"{num_repeated} of them had frames repeated (shorter than a clip, or of a lower rate)"
 
 
 def _compute_wilson_interval(num_correct: int, num_evaluated: int) -> list[float] | None:

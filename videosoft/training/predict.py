@@ -14,7 +14,7 @@ from tqdm import tqdm
 from videosoft.data import DecoderName, Preprocessing, ShortVideos, collate_clips, normalize_clip, unpack_views
 from videosoft.data.unlabelled import UnlabelledVideos
 from videosoft.errors import InputError
-from videosoft.evaluation import average_views, write_predictions
+from videosoft.evaluation import average_views, describe_repeated, write_predictions
 from videosoft.explain.export import (
     ExportSettings,
     ListedVideo,
@@ -126,7 +126,7 @@ def predict_videos(
     failures = _count_failures(rows)
     print(f"{len(predicted)} of {len(rows)} videos predicted{f' ({failures})' if failures else ''}")
     if num_repeated:
-        print(f"{num_repeated} of them had frames repeated (shorter than a clip, or of a lower rate)")
+        print(describe_repeated(num_repeated))
     print(make_printable(str(path)))
     if tube_folder is not None:
         listed = [

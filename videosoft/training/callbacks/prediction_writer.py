@@ -12,6 +12,7 @@ from videosoft.data import ClipBatch
 from videosoft.errors import InputError
 from videosoft.evaluation import (
     PredictionTable,
+    describe_repeated,
     format_metrics,
     write_evaluation,
     write_predictions,
@@ -135,7 +136,7 @@ class PredictionWriter(L.Callback):
             for row in rows:
                 print(_format_top_classes(row, table.class_names))
             if num_repeated:
-                print(f"{num_repeated} of them had frames repeated (shorter than a clip, or of a lower rate)")
+                print(describe_repeated(num_repeated))
             print(path)
 
         run_on_first(trainer, write)
