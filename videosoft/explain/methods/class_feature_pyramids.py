@@ -90,7 +90,7 @@ class ClassFeaturePyramids(SaliencyMethod):
     theta: float = 0.55
 
     name: ClassVar[str] = "class_feature_pyramids"
-    needs: ClassVar[Needs] = "one forward, many short backwards"
+    needs: ClassVar[Needs] = "one forward (mode=exact: many short backwards)"
     place: ClassVar[Literal["layer", "input"]] = "layer"
     unit: ClassVar[str] = "activation"
 

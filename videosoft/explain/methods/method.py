@@ -22,7 +22,7 @@ INPUT_LAYER = "input"
 Needs = Literal[
     "one forward",
     "one forward, one backward",
-    "one forward, many short backwards",
+    "one forward (mode=exact: many short backwards)",
     "many forwards",
     "many forwards and backwards",
 ]
