@@ -319,8 +319,8 @@ def test_an_ended_download_goes_on_where_it_was(server: FileServer, tmp_path: Pa
         assert time.monotonic() < deadline
         assert process.poll() is None
     process.send_signal(how)
-    server.released.set()
     _, errors = process.communicate(timeout=300)
+    server.released.set()  # not before: the rest could come before the signal
     assert process.returncode != 0
     assert "Traceback" not in errors
     assert list_files(tmp_path) == done
