@@ -56,10 +56,9 @@ from videosoft.training.run_failures import failures_as_input_errors
 from videosoft.training.trainer import Trainer
 from videosoft.training.unknown_keys import NearestKeysParser
 
-# Keys that LightningCLI brings along and that would go past the recipe -> the keys that do the same here. They stay in
-# saved configs, as null.
+# Keys that LightningCLI brings along and that would go past the recipe -> the keys that do the same here.
 _LIGHTNINGS_OWN = {"optimizer": "model.optimizer", "lr_scheduler": "model.schedule"}
-# Lightning's own words say what its Trainer would do, not what the verbs here do.
+# Lightning's own words say what its Trainer would do, not what the verbs here do. Keys without help are not saved.
 _HELP = {
     "ckpt_path": "a checkpoint, the folder of a run, or last: the newest run of this name (docs/robust_runs.md)",
     "run.extends": argparse.SUPPRESS,
