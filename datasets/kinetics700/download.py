@@ -21,7 +21,7 @@ from shards import Shard, select_shard
 from tqdm import tqdm
 
 from videosoft.atomic_files import UNFINISHED_PREFIX, check_output_folder
-from videosoft.errors import InputError
+from videosoft.errors import InputError, first_line
 
 SERVER = "https://s3.amazonaws.com/kinetics"
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
@@ -483,4 +483,4 @@ def _describe_error(error: Exception) -> str:
         error = error.reason
     if isinstance(error, urllib3.exceptions.TimeoutError):
         return "nothing came within the time limit"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return first_line(error)

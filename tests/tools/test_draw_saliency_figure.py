@@ -43,6 +43,13 @@ def test_the_archery_clips_are_drawn(shared_dir: Path, tmp_path: Path) -> None:
     assert run_tool(*arguments, "--overwrite", "--max_videos", 1) == 0
 
 
+def test_a_count_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--softpool", ASSETS / "r3d50_softpool_demo.ckpt", "--videos", tmp_path, "--max_videos", 0]
+    with pytest.raises(SystemExit):
+        run_tool(*arguments, "--output", tmp_path / "figure.png")
+    assert "--max_videos: must be a whole number of at least 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

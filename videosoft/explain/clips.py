@@ -9,7 +9,7 @@ from torch import Tensor
 
 from videosoft.data import GuardedLoader, Preprocessing, ShortVideoError, VideoDecodeError, load_views, open_video
 
-__all__ = ["Clip", "ClipLoader", "NoClipError"]
+__all__ = ["Clip", "ClipLoader", "NoClipError", "hash_frames"]
 
 TIME_LIMIT_SECONDS = 60.0
 
@@ -41,9 +41,10 @@ class Clip:
         """Return the pixels as pictures: (T, H, W, C), contiguous."""
         return self.pixels[0].permute(1, 2, 3, 0).contiguous()
 
-    def hash_pixels(self) -> str:
-        """Return the SHA-256 of the pixels as (T, H, W, C), as exports note it."""
-        return hashlib.sha256(self.get_frames().numpy().tobytes()).hexdigest()
+
+def hash_frames(frames: Tensor) -> str:
+    """Return the SHA-256 of a clip's pixels (T, H, W, C), as exports note it."""
+    return hashlib.sha256(frames.numpy().tobytes()).hexdigest()
 
 
 class ClipLoader:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from videosoft.errors import InputError
+from videosoft.errors import InputError, first_line
 from videosoft.ops import _registration, _relu_registration
 
 BACKEND_VARIABLE = "VIDEOSOFT_BACKEND"
@@ -91,8 +91,7 @@ def _load_cuda_library() -> str | None:
 
 
 def _explain(path: Path, error: Exception) -> str:
-    summary = str(error).strip().splitlines()[0]
-    return f"{path.name} does not work with torch {torch.__version__} ({summary}): {_BUILD}"
+    return f"{path.name} does not work with torch {torch.__version__} ({first_line(error)}): {_BUILD}"
 
 
 LOAD_ERROR = _load_library()

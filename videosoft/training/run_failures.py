@@ -8,7 +8,7 @@ from pathlib import Path
 import lightning as L
 import torch
 
-from videosoft.errors import InputError
+from videosoft.errors import InputError, first_line
 from videosoft.training.checkpoints import find_newest_checkpoint
 from videosoft.training.datamodule import KineticsDataModule
 
@@ -44,13 +44,13 @@ def explain_failure(
         run_dir: of a training, whose checkpoints one may go on from; None for what trains nothing.
     """
     text = str(error).strip()
-    first_line = text.splitlines()[0] if text else type(error).__name__
+    summary = first_line(error)
     if isinstance(error, OSError) and error.errno in _FULL_DISK:
-        message = f"the disk is full ({first_line}): free some space"
+        message = f"the disk is full ({summary}): free some space"
     elif isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in text for word in _MEMORY_WORDS):
         size, half = data.preprocessing, max(1, data.batch_size // 2)
         message = (
-            f"out of memory ({first_line[:200]}) with a batch size of {data.batch_size}, clips of {size.num_frames} x "
+            f"out of memory ({summary[:200]}) with a batch size of {data.batch_size}, clips of {size.num_frames} x "
             f"{size.crop} x {size.crop}: "
         )
         if run_dir is None:
@@ -64,7 +64,7 @@ def explain_failure(
         message = "SIGTERM, as a scheduler sends it to all processes of a job, has ended one that loads videos"
     elif "DataLoader worker" in text:
         message = (
-            f"a process that loads videos has died ({first_line[:200]}), most often for want of main memory or of "
+            f"a process that loads videos has died ({summary[:200]}), most often for want of main memory or of "
             "shared memory (/dev/shm; docker run --shm-size): try fewer --data.num_workers or a smaller "
             "--data.batch_size"
         )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from videosoft.data import normalize_clip
 from videosoft.errors import InputError
-from videosoft.explain.clips import Clip, ClipLoader, NoClipError
+from videosoft.explain.clips import Clip, ClipLoader, NoClipError, hash_frames
 from videosoft.explain.export.models import ExplainedModel
 from videosoft.explain.export.target_policy import TargetMissingError, TargetPolicy
 from videosoft.explain.export.video_list import ListedVideo
@@ -139,13 +139,16 @@ class _AskedVideo:
     failure: FailedVideo | None = None
 
     def finish(self) -> ExplainedVideo | FailedVideo:
-        return self.failure or ExplainedVideo(
+        if self.failure is not None:
+            return self.failure
+        frames = self.clip.get_frames()
+        return ExplainedVideo(
             video=self.video,
-            frames=self.clip.get_frames(),
+            frames=frames,
             frame_indices=self.clip.frames,
             num_video_frames=self.clip.num_video_frames,
             fps=self.clip.fps,
-            clip_hash=self.clip.hash_pixels(),
+            clip_hash=hash_frames(frames),
             tubes=tuple(self.tubes),
         )
 

@@ -14,7 +14,7 @@ from videosoft import __version__
 from videosoft.atomic_files import check_output_folder, replace_when_done, write_json
 from videosoft.errors import InputError
 from videosoft.explain.class_names import match_class, parse_class
-from videosoft.explain.clips import ClipLoader, NoClipError
+from videosoft.explain.clips import ClipLoader, NoClipError, hash_frames
 from videosoft.explain.export.models import resolve_device
 from videosoft.explain.methods import SaliencyMethod
 from videosoft.explain.methods.method import NotFiniteError
@@ -240,7 +240,7 @@ class SaliencyScoring:
             clip = loader(video.path)
         except NoClipError as error:
             return fail(error.status, error.reason)
-        if video.clip_hash and clip.hash_pixels() != video.clip_hash:
+        if video.clip_hash and hash_frames(clip.get_frames()) != video.clip_hash:
             return fail("changed", "its frames are not those that the export's maps are of")
         target = video.target or self._target
         if target == "label":
